@@ -1,0 +1,118 @@
+/*
+ * whisper.h - Whisper's encoder and decoder over one arena: windows of sound in, tokens, log-probabilities and alignment
+ * scores out. All released sizes, Distil included.
+ *
+ *     mel [3000, M] -> conv k3 s1, gelu -> conv k3 s2, gelu, + positions -> x [1500, C] -> Le blocks -> norm -> E
+ *     E -> cross keys and values of every decoder layer, kept per slot
+ *     token, position -> y [C] -> Ld blocks (self attention over the slot's cache, cross attention, mlp) -> logits [V]
+ *
+ * The decoder runs B slots at once, each with its own window, prompt, length and cache; a slot is refilled as soon as
+ * its window ends. This header speaks of tokens and frames; text is the room next door, the long-form loop is pipeline's.
+ *
+ * Programs: encode (W windows), encode_top (log10 maxima for a whole file), prefill (prompt rows of some slots), step (one
+ * token of every live slot), align (teacher-forced rows of one slot with the scores of the alignment heads).
+ */
+#ifndef ES_WHISPER_H
+#define ES_WHISPER_H
+
+#include "runtime/arena.h"
+#include "runtime/plan.h"
+
+enum { ES_WHISPER_MAX_LAYERS = 32, ES_WHISPER_MAX_PAIRS = 128, ES_WHISPER_POSITIONS = 448, ES_WHISPER_FRAMES = 3000 };
+
+typedef struct es_whisper_dims {
+    int d_model, heads, encoder_layers, decoder_layers, n_mels, vocab;
+    bool multilingual;
+    int n_languages;
+    int n_pairs;                              /* alignment heads */
+    int32_t pair[ES_WHISPER_MAX_PAIRS][2];    /* layer, head */
+} es_whisper_dims;
+
+/* "tiny" ... "distil-large-v3"; false for a name it does not know. */
+bool es_whisper_preset(es_whisper_dims *out, const char *name);
+const char *es_whisper_preset_name(int i); /* NULL past the last */
+/* From a pack's config; checks every value against the architecture. */
+int es_whisper_dims_read(es_whisper_dims *out, const es_weights *pack, es_err *err);
+
+/* Ids of the special tokens, all derived from the vocabulary's size (whisper.md 4.2). */
+typedef struct es_whisper_ids {
+    int eot, sot, lang_begin, n_lang, translate, transcribe, sot_lm, sot_prev, no_speech, no_timestamps,
+        timestamp_begin;
+} es_whisper_ids;
+es_whisper_ids es_whisper_ids_of(const es_whisper_dims *d);
+
+typedef struct es_whisper_limits {
+    int windows;    /* encoded at once */
+    int slots;      /* decoded at once */
+    int prompt_rows; /* rows of one prefill: >= 227 takes a full prompt at once */
+    bool align;     /* plan the align program (448 rows) */
+} es_whisper_limits;
+
+typedef struct es_whisper es_whisper;
+
+/* Enters the model into a plan. w NULL plans the preset dims with f16 weights. suppress: token ids never sampled
+ * (whisper.md 4.3), from the text room, copied. blank: id of " ", or -1. */
+int es_whisper_plan(es_whisper **out, es_plan *p, const char *name, const es_weights *w, const es_whisper_dims *dims,
+                    es_whisper_limits limits, const int32_t *suppress, int n_suppress, int blank, es_err *err);
+void es_whisper_close(es_whisper *m); /* accepts NULL; the memory in the arena is the arena's */
+const es_whisper_dims *es_whisper_dims_of(const es_whisper *m);
+/* After es_arena_load: remembers the arena and uploads tables. */
+int es_whisper_start(es_whisper *m, es_arena *a, es_err *err);
+
+/* ---- encoding ---- */
+/* pcm [200 + 480000 + 200]: see kernels.h logmel. Windows w of n <= limits.windows; the keys and values go to slot[w]. */
+typedef struct es_whisper_window {
+    const float *pcm;
+    int frames;     /* of content */
+    float top;      /* largest log10 of the file, or NaN */
+    float fill;     /* value of the frames past the content: 0 (sequential), or the window's own floor: NaN */
+    int slot;
+} es_whisper_window;
+void es_whisper_encode(es_whisper *m, const es_whisper_window *w, int n);
+/* Largest log10 over the first frames[i] frames of n windows. */
+void es_whisper_tops(es_whisper *m, const float *const *pcm, const int *frames, int n, float *tops);
+
+/* ---- decoding ---- */
+typedef struct es_whisper_request {
+    int slot;                 /* whose keys and values were encoded */
+    const int32_t *prompt;    /* all tokens up to the first one sampled */
+    int n_prompt;
+    int sot_at;               /* index of the start-of-transcript token in prompt */
+    bool detect_language;     /* prompt is [sot]; one step, the language token and its probability are the result */
+    bool timestamps;
+    int max_initial;          /* index of the largest first timestamp, -1: no limit */
+    int max_tokens;           /* 0: the model's own limit (whisper.md 5.1) */
+    float temperature;
+    uint32_t key[4];          /* of the sampling */
+} es_whisper_request;
+
+typedef struct es_whisper_output {
+    int32_t tokens[ES_WHISPER_POSITIONS]; /* sampled, without eot */
+    int n;
+    float sum_logprob, avg_logprob;       /* avg = sum / (n + 1) */
+    float no_speech;
+    bool complete;                        /* ended by eot */
+    float language_probability;           /* detect_language: tokens[0] is the language token */
+} es_whisper_output;
+
+/* Gives a slot its prompt; several may be started, then decoded together. */
+void es_whisper_begin(es_whisper *m, const es_whisper_request *r);
+/* Runs steps until at least one slot ends (or none is live); returns how many are live. ended[slots] is set. */
+int es_whisper_steps(es_whisper *m, bool *ended);
+void es_whisper_take(es_whisper *m, int slot, es_whisper_output *out); /* of an ended slot; frees the slot */
+/* All of the above for one slot. Returns a fault of the device as an error. */
+int es_whisper_decode(es_whisper *m, const es_whisper_request *r, es_whisper_output *out, es_err *err);
+
+/* ---- alignment ---- */
+/* Teacher-forced: tokens = sot sequence, no_timestamps, n_text text tokens, eot. frames: mel frames of content.
+ * start_frame[i] (n_text + 1 of them): the first 20 ms frame of text token i, the last of eot. p[i]: its probability. */
+int es_whisper_align(es_whisper *m, int slot, const int32_t *sot_sequence, int n_sot, const int32_t *text, int n_text,
+                     int frames, int *start_frame, float *p, es_err *err);
+/* Dynamic time warping over cost [N, M] (row-major): writes for each row its first column. work: 2 sizes, see the source.
+ * For tests. */
+int es_whisper_dtw(const float *cost, int N, int M, int *first_column);
+
+/* ---- for tests: state after a program ---- */
+es_tensor es_whisper_debug(const es_whisper *m, const char *what); /* "mel", "encoder", "logits" */
+
+#endif

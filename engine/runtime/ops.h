@@ -1,0 +1,68 @@
+/*
+ * ops.h - checked calls into the op table, for forward passes.
+ *
+ * A program reads like its paper: tensors in, tensors out. While the plan is made, a call only notes when its tensors are
+ * first and last used; while the program runs, it calls the backend at the planned addresses. Shapes are asserted in both.
+ * A call cannot fail. One op a statement: C leaves the order of evaluation of arguments open, and the plan is that order.
+ */
+#ifndef ES_OPS_H
+#define ES_OPS_H
+
+#include "runtime/plan.h"
+
+es_dtype es_run_dtype(const es_run *r);       /* of activations */
+es_backend es_run_backend(const es_run *r);
+/* Live rows of the ops that follow: an int32 in state (count >= 1, element 0 is read), or es_no_rows for "all". */
+void es_run_rows(es_run *r, es_tensor rows);
+extern const es_tensor es_no_rows; /* n_dims 0, p NULL, id -1 */
+
+/* ---- temporaries ---- */
+es_tensor es_new(es_run *r, es_dtype dtype, int n_dims, const int *dims);
+es_tensor es_new2(es_run *r, es_dtype dtype, int d0, int d1);
+/* Columns c0 .. c0+n-1 of a 2-d tensor [T, C], read with the row stride of the whole: use with es_attend and such. */
+typedef struct es_cols {
+    es_tensor of;
+    int c0, n;
+} es_cols;
+es_cols es_columns(es_tensor x, int c0, int n);
+es_tensor es_reshape(es_tensor x, int n_dims, const int *dims); /* same bytes */
+es_tensor es_row_range(es_tensor x, int first, int n);          /* rows of a 2-d tensor */
+
+/* ---- products ---- */
+es_tensor es_linear(es_run *r, es_tensor x, es_matrix w, const float *b, es_act act);           /* dtype of x */
+es_tensor es_linear_f32(es_run *r, es_tensor x, es_matrix w, const float *b);                   /* y f32 */
+es_tensor es_linear_add(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b);      /* y += x W^T + b */
+void es_linear_to(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b, es_act act); /* y given */
+es_tensor es_conv1d(es_run *r, es_tensor x /* [B, T, C] */, es_matrix w, const float *b, const float *pos, int K,
+                    int stride, int pad, int dilation, es_act act); /* -> [B, To, O]; live rows count windows */
+
+/* ---- norms ---- */
+es_tensor es_layernorm(es_run *r, es_tensor x, const float *g, const float *b, float eps);
+es_tensor es_rmsnorm(es_run *r, es_tensor x, const float *g, float eps);
+
+/* ---- attention ---- */
+es_tensor es_attend(es_run *r, es_cols q, es_cols k, es_cols v, es_tensor bounds /* i32 [S+1] */, int T_max, int H,
+                    int Hkv, es_mask mask); /* scale 1/sqrt(D) */
+void es_kv_store(es_run *r, es_tensor K, es_tensor V /* [slots, H, T, D] */, es_cols k, es_cols v, es_tensor slot,
+                 es_tensor pos);
+es_tensor es_attend_cached(es_run *r, es_cols q, es_tensor K, es_tensor V, es_tensor slot, es_tensor len /* or
+                           es_no_rows: T */, es_tensor parent /* or es_no_rows */, es_tensor scores /* or es_no_rows;
+                           f32 [R, n_pairs, T] */, const int32_t *heads, int n_pairs);
+
+/* ---- rows ---- */
+es_tensor es_embed(es_run *r, es_matrix E, const float *P, es_tensor id, es_tensor pos);
+es_tensor es_gather(es_run *r, es_tensor x, es_tensor idx);
+
+/* ---- sound ---- */
+es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, es_tensor fill, const void *tables,
+                    int M);
+void es_logmel_top(es_run *r, es_tensor max, es_tensor pcm, es_tensor frames, const void *tables, int M);
+
+/* ---- decoding ---- */
+void es_pick(es_run *r, es_tensor slots, es_tensor logits, es_tensor sot_logits /* or es_no_rows */, es_tensor suppress,
+             es_pick_vocab vocab, es_tensor tokens, es_tensor id, es_tensor pos, es_tensor slot, es_tensor len);
+void es_prob_at(es_run *r, es_tensor p, es_tensor logits, es_tensor id, int n);
+/* The last use of a tensor that a later statement reads through a pointer of its own. */
+void es_keep(es_run *r, es_tensor x);
+
+#endif

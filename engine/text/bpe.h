@@ -1,0 +1,32 @@
+/*
+ * bpe.h - Whisper's byte-level BPE: ids to bytes, text to ids.
+ *
+ * Built from the token table of a pack (raw bytes in id order; the merge order is the id order). Decoding gives bytes:
+ * a character may be split across tokens. Safe to share between threads once open.
+ */
+#ifndef ES_BPE_H
+#define ES_BPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+typedef struct es_bpe es_bpe;
+
+/* table: for each token in id order one length byte and that many raw bytes (weights/FORMAT.md). Copied. */
+int es_bpe_open(es_bpe **out, const uint8_t *table, size_t bytes, es_err *err);
+void es_bpe_close(es_bpe *b); /* accepts NULL */
+int es_bpe_count(const es_bpe *b);
+/* Raw bytes of a token; n 0 and an empty string for ids it does not hold. */
+const char *es_bpe_bytes(const es_bpe *b, int id, size_t *n);
+/* Up to room ids; returns how many the text has (may exceed room; call again). Invalid UTF-8 is taken as U+FFFD. */
+size_t es_bpe_encode(const es_bpe *b, const char *text, size_t n, int32_t *ids, size_t room);
+/* Bytes of the tokens below eot, joined, invalid UTF-8 replaced by U+FFFD; returns the length, written up to room. */
+size_t es_bpe_decode(const es_bpe *b, const int32_t *ids, size_t n, int eot, char *out, size_t room);
+
+/* Tokens that Whisper never says (whisper.md 4.3): the derived list, ascending; returns how many. */
+size_t es_bpe_non_speech(const es_bpe *b, int32_t *ids, size_t room);
+
+#endif
