@@ -17,7 +17,8 @@ typedef struct es_weights es_weights;
 
 typedef struct es_weight {
     const char *name;
-    es_dtype dtype;
+    es_dtype dtype;   /* ES_N_DTYPES where the file's type is none of ours: F64, I64, U32, I8, BOOL, ... */
+    const char *type; /* as the file names it */
     int n_dims;
     int64_t dim[8];
     const void *p;
