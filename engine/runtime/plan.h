@@ -46,6 +46,7 @@ enum es_plan_flags {
 /* ---- making a plan ---- */
 
 int es_plan_open(es_plan **out, es_backend backend, int threads, es_err *err);
+es_backend es_plan_backend(const es_plan *p);
 void es_plan_close(es_plan *p); /* accepts NULL; after the arena made from it is closed */
 void es_plan_flags(es_plan *p, unsigned flags, uint64_t seed); /* before es_plan_finish */
 
