@@ -1,0 +1,124 @@
+/*
+ * unicode.c - characters of UTF-8 and their categories.
+ *
+ * A sequence is well formed as in table 3-7 of the Unicode standard: the second byte's range depends on the first one,
+ * which excludes overlong forms, surrogates and everything past U+10FFFF. Where a sequence breaks off, the bytes that
+ * could still have become a character count as one invalid sequence and the byte that broke it starts the next one.
+ * utf8proc's own reader takes another number of bytes there, so only its table of categories is used.
+ */
+#include "text/unicode.h"
+
+#include <utf8proc.h>
+
+size_t es_unicode_next(const char *s, size_t n, int32_t *c)
+{
+    const unsigned char *b = (const unsigned char *)s;
+    unsigned least = 0x80, most = 0xBF; /* of the second byte */
+    size_t more;
+    int32_t value;
+
+    *c = ES_UNICODE_INVALID;
+    if (b[0] < 0x80) {
+        *c = b[0];
+        return 1;
+    }
+    if (b[0] >= 0xC2 && b[0] <= 0xDF) {
+        more = 1, value = b[0] & 0x1F;
+    } else if (b[0] >= 0xE0 && b[0] <= 0xEF) {
+        more = 2, value = b[0] & 0x0F;
+        if (b[0] == 0xE0) least = 0xA0;
+        if (b[0] == 0xED) most = 0x9F;
+    } else if (b[0] >= 0xF0 && b[0] <= 0xF4) {
+        more = 3, value = b[0] & 0x07;
+        if (b[0] == 0xF0) least = 0x90;
+        if (b[0] == 0xF4) most = 0x8F;
+    } else {
+        return 1;
+    }
+    for (size_t i = 1; i <= more; i++) {
+        if (i == n || b[i] < least || b[i] > most) return i;
+        value = (value << 6) | (b[i] & 0x3F);
+        least = 0x80, most = 0xBF;
+    }
+    *c = value;
+    return more + 1;
+}
+
+size_t es_unicode_put(char out[4], int32_t c)
+{
+    if (c < 0) c = ES_UNICODE_REPLACEMENT;
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xC0 | (c >> 6));
+        out[1] = (char)(0x80 | (c & 0x3F));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xE0 | (c >> 12));
+        out[1] = (char)(0x80 | ((c >> 6) & 0x3F));
+        out[2] = (char)(0x80 | (c & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | (c >> 18));
+    out[1] = (char)(0x80 | ((c >> 12) & 0x3F));
+    out[2] = (char)(0x80 | ((c >> 6) & 0x3F));
+    out[3] = (char)(0x80 | (c & 0x3F));
+    return 4;
+}
+
+bool es_unicode_is_letter(int32_t c)
+{
+    if (c < 0x80) return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool es_unicode_is_number(int32_t c)
+{
+    if (c < 0x80) return c >= '0' && c <= '9';
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool es_unicode_is_space(int32_t c)
+{
+    /* 25 characters, closed: Unicode has promised not to add any without need and has removed one since 2013. */
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+const char *es_unicode_strip(const char *s, size_t *n)
+{
+    size_t from = 0, to = 0, at = 0;
+    bool any = false;
+
+    while (at < *n) {
+        int32_t c;
+        size_t k = es_unicode_next(s + at, *n - at, &c);
+        if (!es_unicode_is_space(c)) {
+            if (!any) from = at;
+            any = true;
+            to = at + k;
+        }
+        at += k;
+    }
+    *n = to - from;
+    return s + from;
+}

@@ -1,0 +1,28 @@
+/*
+ * unicode.h - UTF-8 one character at a time, and what kind of character it is; the only door to utf8proc.
+ *
+ * Invalid bytes are never an error here: each maximal invalid sequence reads as one character ES_UNICODE_INVALID, which
+ * is what Unicode recommends and what Python's errors="replace" shows as one U+FFFD.
+ */
+#ifndef ES_UNICODE_H
+#define ES_UNICODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ES_UNICODE_INVALID = -1, ES_UNICODE_REPLACEMENT = 0xFFFD };
+
+/* The character at s, n > 0 bytes; returns how many bytes it takes (1 .. 4). */
+size_t es_unicode_next(const char *s, size_t n, int32_t *c);
+/* Writes c (ES_UNICODE_INVALID as U+FFFD) as UTF-8; returns its bytes (1 .. 4). */
+size_t es_unicode_put(char out[4], int32_t c);
+
+bool es_unicode_is_letter(int32_t c); /* \p{L} */
+bool es_unicode_is_number(int32_t c); /* \p{N} */
+bool es_unicode_is_space(int32_t c);  /* the property White_Space */
+
+/* Narrows s[0 .. n) to what lies between its outer white space; returns the new start. */
+const char *es_unicode_strip(const char *s, size_t *n);
+
+#endif
