@@ -15,6 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct es_test {
     const char *name;
     void (*run)(void);
@@ -69,4 +73,7 @@ const char *es_test_folder(void);
 /* A .npy file of f32, f64, i32, i64 or u8, C order, as f64; dims[4] with unused ones 1. The caller frees; NULL on failure. */
 double *es_test_npy(const char *path, int *n_dims, size_t dims[4]);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

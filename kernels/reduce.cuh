@@ -1,0 +1,70 @@
+/*
+ * reduce.cuh - sums and maxima of a warp and of a block, each in one fixed order, and 16-byte loads.
+ *
+ * A warp sums by the butterfly of xor shuffles, so every lane holds the same bits. A block sums its warps' results in
+ * ascending order of the warps.
+ */
+#ifndef ES_REDUCE_CUH
+#define ES_REDUCE_CUH
+
+#include "kernels/launch.cuh"
+
+static __device__ __forceinline__ float es_warp_sum(float v)
+{
+    ES_UNROLL
+    for (int bits = 16; bits > 0; bits >>= 1) v += ES_SHFL_XOR(v, bits);
+    return v;
+}
+
+static __device__ __forceinline__ float es_warp_max(float v)
+{
+    ES_UNROLL
+    for (int bits = 16; bits > 0; bits >>= 1) v = fmaxf(v, ES_SHFL_XOR(v, bits));
+    return v;
+}
+
+/* The block's sum in every thread. part: shared, a float per warp; free again after the barrier of the next use. */
+static __device__ __forceinline__ float es_block_sum(float v, float *part)
+{
+    int warp = threadIdx.x / 32, warps = (blockDim.x + 31) / 32;
+    float s = 0;
+
+    v = es_warp_sum(v);
+    ES_SYNC();
+    if (threadIdx.x % 32 == 0) part[warp] = v;
+    ES_SYNC();
+    for (int w = 0; w < warps; w++) s += part[w];
+    return s;
+}
+
+static __device__ __forceinline__ float es_block_max(float v, float *part)
+{
+    int warp = threadIdx.x / 32, warps = (blockDim.x + 31) / 32;
+    float s;
+
+    v = es_warp_max(v);
+    ES_SYNC();
+    if (threadIdx.x % 32 == 0) part[warp] = v;
+    ES_SYNC();
+    s = part[0];
+    for (int w = 1; w < warps; w++) s = fmaxf(s, part[w]);
+    return s;
+}
+
+/* Eight f16 or bf16, or four f32, at a 16-byte aligned address. */
+template <class T> struct es_vector {
+    enum { N = 16 / sizeof(T) };
+    alignas(16) T v[N];
+};
+template <class T> static __device__ __forceinline__ es_vector<T> es_load16(const T *p)
+{
+    es_vector<T> r;
+    *reinterpret_cast<uint4 *>(r.v) = *reinterpret_cast<const uint4 *>(p);
+    return r;
+}
+template <class T> static __device__ __forceinline__ void es_store16(T *p, const es_vector<T> &r)
+{
+    *reinterpret_cast<uint4 *>(p) = *reinterpret_cast<const uint4 *>(r.v);
+}
+
+#endif
