@@ -52,6 +52,8 @@ es_tensor es_attend_cached(es_run *r, es_cols q, es_tensor K, es_tensor V, es_te
 /* ---- rows ---- */
 es_tensor es_embed(es_run *r, es_matrix E, const float *P, es_tensor id, es_tensor pos);
 es_tensor es_gather(es_run *r, es_tensor x, es_tensor idx);
+es_tensor es_cast(es_run *r, es_tensor x, es_dtype dtype);
+void es_cast_to(es_run *r, es_tensor y, es_tensor x); /* y given, for instance state */
 
 /* ---- sound ---- */
 es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, es_tensor fill, const void *tables,

@@ -59,7 +59,10 @@ int es_plan_model(es_plan *p, es_model **out, const char *name, const es_weights
 void es_plan_state(es_model *m, es_tensor *t, const char *name, es_dtype dtype, int n_dims, const int *dims);
 /* Walks fn once in planning mode. */
 void es_plan_program(es_model *m, es_program **out, const char *name, es_program_fn fn, void *user);
-/* Places everything. budget 0: no limit; else ES_EBUDGET with one sentence holding the minimum and the largest parts. */
+/* Memory of the device that the process holds beside the arena (context, libraries); counted against the budget. */
+void es_plan_outside(es_plan *p, const char *what, uint64_t bytes);
+/* Places everything; called once. budget 0: no limit; else ES_EBUDGET with one sentence holding the minimum and the
+ * largest parts; the plan can then still be looked at. */
 int es_plan_finish(es_plan *p, uint64_t budget, es_err *err);
 
 /* ---- binding weights (inside a bind function) ---- */
@@ -79,7 +82,10 @@ void es_bind_made(es_bind *b, const void **p, size_t bytes, void (*fill)(void *h
 /* ---- looking at a plan ---- */
 
 typedef struct es_plan_totals {
-    uint64_t workspace, weights, state, scratch, total;
+    uint64_t workspace, weights, state, scratch;
+    uint64_t arena;         /* the sum of the four: what es_arena_open takes */
+    uint64_t outside;       /* es_plan_outside */
+    uint64_t total;         /* arena and outside: what the budget bounds */
     uint64_t scratch_bound; /* the largest sum of tensors alive at once in a program: no plan can be smaller */
     uint64_t scratch_naive; /* what the largest program would take without sharing */
     uint64_t budget;        /* as given to es_plan_finish */
@@ -96,6 +102,7 @@ typedef struct es_span {
     size_t bytes;    /* in */
     int first, last; /* in: op indexes, both inclusive */
     size_t offset;   /* out */
+    int order, next; /* work of the placer */
 } es_span;
 
 /* Greedy by size with best-fit gaps; returns the total. Deterministic; O(n^2). order_seed 0: by size. */

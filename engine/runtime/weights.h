@@ -27,6 +27,8 @@ typedef struct es_weight {
 
 /* On success *out is the caller's, to give to es_weights_close(); on failure it is NULL. */
 int es_weights_open(es_weights **out, const char *path, es_err *err);
+/* The same over bytes that the caller keeps until es_weights_close(); name stands for the path in sentences. */
+int es_weights_from(es_weights **out, const void *bytes, size_t n, const char *name, es_err *err);
 void es_weights_close(es_weights *w); /* accepts NULL */
 const char *es_weights_path(const es_weights *w);
 
@@ -34,11 +36,12 @@ int es_weights_count(const es_weights *w);
 const es_weight *es_weights_at(const es_weights *w, int i);             /* in the order of the file's data */
 const es_weight *es_weights_find(const es_weights *w, const char *name); /* NULL where there is none */
 const char *es_weights_meta(const es_weights *w, const char *key);       /* of __metadata__, NULL where there is none */
-void es_weights_forget_pages(es_weights *w);                             /* give resident pages back to the system */
+void es_weights_forget_pages(const es_weights *w);                       /* give resident pages back to the system */
 
 /* ---- packs (weights/FORMAT.md) ---- */
 /* Opens a file and requires it to be a pack of a known format version; *arch borrowed from it. */
 int es_pack_open(es_weights **out, const char *path, es_err *err);
+int es_pack_open_bytes(es_weights **out, const void *bytes, size_t n, const char *name, es_err *err); /* es_weights_from */
 const char *es_pack_architecture(const es_weights *w);      /* "whisper", "pyannet", "campplus", ... */
 const char *es_pack_name(const es_weights *w);              /* "whisper-base" */
 const es_json_node *es_pack_config(const es_weights *w);    /* the object in metadata "config" */
