@@ -153,8 +153,11 @@ typedef struct es_ops {
 
     /* Whisper's log-mel of B windows, before the dynamic range is applied and after. pcm [B, 200 + 480000 + 200] f32:
      * the window's samples with 200 of context on either side (reflected by the caller at the ends of the file).
-     * frames[b]: frames of content, 0 .. 3000; later ones are set to fill[b] in the normalised domain.
-     * top[b]: the largest log10 over the whole file, or NaN for the largest over this window's content.
+     * frames[b]: frames of content, 0 .. 3000; later ones are set to fill[b] in the normalised domain, or, where that
+     * is NaN, to what a silent frame of this window gives: (max(-10, top - 8) + 4) / 4.
+     * top[b]: the largest log10 over the whole file, or NaN for the largest over this window's content (-10 if none).
+     * A window padded with zero samples as the reference does it has frames = 3000: then the two frames whose analysis
+     * straddles the end of the sound keep their share of it.
      * y [B, 3000, M] time-major, normalised (L + 4) / 4. batches: live windows. */
     void (*logmel)(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                    const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
@@ -169,7 +172,13 @@ typedef struct es_ops {
      * [B, V] f32 or NULL: the row of the start-of-transcript token, read where slot n == 0. suppress: bit mask
      * uint32 [(V+31)/32]. Applies the rules of Whisper's decoder (suppression, blank, timestamps, in the order of the
      * reference), takes a token, and updates: slots[b]; tokens[b*max_pos + n]; and the next step's inputs id[b], pos[b],
-     * slot[b] (-1 when ended) and len[b] = pos[b] + 1. */
+     * slot[b] and len[b] = pos[b] + 1. A slot ends with eot, with n == n_max, or when its token would take a position
+     * past max_pos - 1; then mode is IDLE, id and slot are -1, pos and len 0. Nothing of a slot that is IDLE at entry is
+     * read or written: the driver sets slot[b] = -1 at the start.
+     * Without timestamps all ids from timestamp_begin on are masked. Sampling takes the largest l / T - log(-log u) in
+     * double, lowest id on ties, with u of id i from word i % 4 of Philox4x32-10, counter (n, i / 4, key[2], key[3]), key
+     * (key[0], key[1]): u = (w / 512 + 1/2) / 2^23, w / 512 rounded down. sum_logprob adds l - logsumexp(l) of the filtered
+     * logits. Mode LANG takes the largest language logit, sets lang_prob, and ends. */
     void (*pick)(es_device *d, es_pick_slot *slots, const float *logits, const float *sot_logits,
                  const uint32_t *suppress, es_pick_vocab vocab, int32_t *tokens, int32_t *id, int32_t *pos,
                  int32_t *slot, int32_t *len, int B);

@@ -1,0 +1,225 @@
+/*
+ * attend.c - attention of the CPU: whole sequences, and single queries against a cache.
+ *
+ * Whole sequences. A job is one head and a run of queries. Keys are taken 512 at a time: the block's keys become panels
+ * [D][16 keys] and its values panels [16 columns of D][512], the layout of weights, so that both products are the same
+ * microkernel. For a strip of queries:
+ *
+ *     s[q][k] = chain over D of (scale q) k        p = exp(s - m)        o[q][d] = chain over keys of p v
+ *
+ * with m the largest score so far. When a block raises m, sum and o are first multiplied by exp(old m - m). Blocks start
+ * at the sequence's first key, so the order of every sum depends on the row alone.
+ *
+ * Single queries. Scores are sixteen-lane dot products, the softmax spans all keys at once, and o is one chain over the
+ * keys. The bound is memory: each cached number is used once.
+ */
+#include "kernels/cpu.h"
+
+#include <assert.h>
+#include <math.h>
+
+typedef struct attend_call {
+    es_cpu *d;
+    es_dtype t;
+    void *y;
+    const void *q, *k, *v;
+    int ldq, ldk, ldv;
+    const int32_t *bounds;
+    int H, Hkv, D, query_blocks, query_rows;
+    float scale;
+    es_mask mask;
+} attend_call;
+
+/* What a job keeps in its thread's scratch; the sizes are for the widest head, 256. */
+typedef struct attend_room {
+    float *k;      /* [512 / 16][D][16] */
+    float *v;      /* [ceil(D / 16), even][512][16] */
+    float *s;      /* [14][512] */
+    float *q;      /* [14][D + 16] */
+    float *o;      /* [252][D, padded to 32] */
+    float *max, *sum; /* [252] */
+    float *row;    /* [D] */
+} attend_room;
+
+static attend_room room_of(es_cpu *d, int thread, int D)
+{
+    size_t wide = ((size_t)D + 31) / 32 * 32;
+    attend_room r = {.k = es_cpu_scratch(d, thread)};
+
+    r.v = r.k + ES_KEY_BLOCK * (size_t)D;
+    r.s = r.v + ES_KEY_BLOCK * wide;
+    r.q = r.s + ES_TILE_ROWS * ES_KEY_BLOCK;
+    r.o = r.q + ES_TILE_ROWS * (size_t)(D + ES_ROW_PAD);
+    r.max = r.o + ES_BLOCK_ROWS * wide;
+    r.sum = r.max + ES_BLOCK_ROWS;
+    r.row = r.sum + ES_BLOCK_ROWS;
+    return r;
+}
+
+/* n keys and values of one head from row `at` into panels; what is past n in the last panels is zero. */
+static void pack_keys(const attend_call *c, const attend_room *m, size_t at, int n, int head)
+{
+    const es_lanes *l = c->d->lanes;
+    int D = c->D, padded = (n + 31) / 32 * 32, wide = (D + 31) / 32 * 32;
+
+    for (int i = 0; i < padded; i++) {
+        float *to = m->k + (size_t)(i / ES_LANES) * (size_t)D * ES_LANES + i % ES_LANES;
+        if (i >= n) {
+            for (int j = 0; j < D; j++) to[j * ES_LANES] = 0;
+            continue;
+        }
+        size_t key = (at + (size_t)i) * (size_t)c->ldk + (size_t)(head * D);
+        size_t value = (at + (size_t)i) * (size_t)c->ldv + (size_t)(head * D);
+        const float *x = es_read(l, c->k, c->t, key, (size_t)D, m->row);
+        for (int j = 0; j < D; j++) to[j * ES_LANES] = x[j];
+        x = es_read(l, c->v, c->t, value, (size_t)D, m->row);
+        for (int j = 0; j < wide; j += ES_LANES)
+            for (int e = 0; e < ES_LANES; e++)
+                m->v[((size_t)(j / ES_LANES) * ES_KEY_BLOCK + (size_t)i) * ES_LANES + (size_t)e] =
+                    j + e < D ? x[j + e] : 0;
+    }
+}
+
+/* A strip of rows, the first being query `first` of the sequence and row `r` of the job, against one block of keys. */
+static void strip(const attend_call *c, const attend_room *m, size_t q_row, int first, int r, int rows, int key0,
+                  int keys, int head)
+{
+    const es_lanes *l = c->d->lanes;
+    int D = c->D, wide = (D + 31) / 32 * 32, lda = D + ES_ROW_PAD;
+
+    for (int i = 0; i < rows; i++) {
+        size_t at = (q_row + (size_t)i) * (size_t)c->ldq + (size_t)(head * D);
+        l->scale(m->q + i * lda, es_read(l, c->q, c->t, at, (size_t)D, m->row), (size_t)D, c->scale);
+    }
+    for (int j = 0; j < keys; j += l->tile_cols)
+        l->tile(rows, D, m->q, (size_t)lda, m->k + (size_t)j * (size_t)D, (size_t)D * ES_LANES, m->s + j, ES_KEY_BLOCK,
+                true);
+    for (int i = 0; i < rows; i++) {
+        float *s = m->s + i * ES_KEY_BLOCK, *o = m->o + (r + i) * wide;
+        int seen = c->mask == ES_MASK_CAUSAL ? es_min(keys, first + i - key0 + 1) : keys;
+        float *max = &m->max[r + i], *sum = &m->sum[r + i], old = *max;
+        if (seen < 0) seen = 0;
+        float best = l->max(s, (size_t)seen);
+        if (best > old) {
+            float by;
+            l->exp_sum(&by, &old, 1, best);
+            *max = best;
+            *sum *= by;
+            if (key0) l->scale(o, o, (size_t)wide, by);
+        }
+        *sum += l->exp_sum(s, s, (size_t)seen, *max);
+        for (int j = seen; j < keys; j++) s[j] = 0;
+    }
+    for (int j = 0; j < wide; j += l->tile_cols)
+        l->tile(rows, keys, m->s, ES_KEY_BLOCK, m->v + (size_t)j * ES_KEY_BLOCK, ES_KEY_BLOCK * ES_LANES,
+                m->o + r * wide + j, (size_t)wide, key0 == 0);
+}
+
+static void attend_job(void *arg, int job, int thread)
+{
+    const attend_call *c = arg;
+    const es_lanes *l = c->d->lanes;
+    int block = job % c->query_blocks, head = job / c->query_blocks % c->H, s = job / c->query_blocks / c->H;
+    int start = c->bounds[s], n = c->bounds[s + 1] - start, q0 = block * c->query_rows;
+    int rows = es_min(c->query_rows, n - q0), D = c->D, wide = (D + 31) / 32 * 32;
+    attend_room m = room_of(c->d, thread, D);
+
+    if (rows <= 0) return;
+    for (int i = 0; i < rows; i++) m.max[i] = -INFINITY, m.sum[i] = 0;
+    for (int key0 = 0; key0 < n; key0 += ES_KEY_BLOCK) {
+        int keys = es_min(ES_KEY_BLOCK, n - key0);
+        if (c->mask == ES_MASK_CAUSAL && key0 >= q0 + rows) break;
+        pack_keys(c, &m, (size_t)start + (size_t)key0, keys, head * c->Hkv / c->H);
+        for (int r = 0; r < rows; r += l->tile_rows) {
+            int strip_rows = es_min(l->tile_rows, rows - r);
+            if (c->mask == ES_MASK_CAUSAL && key0 >= q0 + r + strip_rows) continue;
+            strip(c, &m, (size_t)start + (size_t)(q0 + r), q0 + r, r, strip_rows, key0, keys, head);
+        }
+    }
+    for (int i = 0; i < rows; i++) {
+        size_t at = ((size_t)start + (size_t)(q0 + i)) * (size_t)(c->H * D) + (size_t)(head * D);
+        float *o = m.o + i * wide;
+        l->scale(o, o, (size_t)D, 1.0f / m.sum[i]);
+        es_narrow((char *)c->y + at * es_dtype_bytes(c->t), c->t, o, (size_t)D);
+    }
+}
+
+void es_cpu_attend(es_device *dev, es_dtype t, void *y, const void *q, int ldq, const void *k, int ldk, const void *v,
+                   int ldv, const int32_t *bounds, int S, int N, int T, int H, int Hkv, int D, float scale,
+                   es_mask mask)
+{
+    es_cpu *d = es_cpu_of(dev);
+    attend_call c = {.d = d, .t = t, .y = y, .q = q, .k = k, .v = v, .ldq = ldq, .ldk = ldk, .ldv = ldv,
+                     .bounds = bounds, .H = H, .Hkv = Hkv, .D = D, .scale = scale, .mask = mask};
+
+    (void)N;
+    assert(D % 8 == 0 && D <= ES_HEAD_MAX);
+    /* Long runs of queries share the packing of keys; shorter ones where heads alone do not feed the threads. */
+    c.query_rows = ES_BLOCK_ROWS;
+    if (d->threads > 1 && S * H * ((T + c.query_rows - 1) / c.query_rows) < 4 * d->threads) c.query_rows /= 3;
+    c.query_blocks = (T + c.query_rows - 1) / c.query_rows;
+    es_pool_run(d->pool, S * H * c.query_blocks, attend_job, &c);
+}
+
+/* ---- against a cache ---- */
+
+typedef struct cached_call {
+    es_cpu *d;
+    es_dtype t;
+    void *y;
+    const void *q;
+    int ldq;
+    const void *K, *V;
+    const int32_t *slot, *len, *parent, *heads;
+    int T, H, D, n_pairs;
+    float scale;
+    float *scores;
+} cached_call;
+
+static void cached_heads(void *arg, int first, int last, int thread)
+{
+    const cached_call *c = arg;
+    const es_lanes *l = c->d->lanes;
+    size_t D = (size_t)c->D, T = (size_t)c->T;
+    float *q = es_cpu_scratch(c->d, thread), *room = q + D, *o = room + D, *s = o + D;
+
+    for (int at = first; at < last; at++) {
+        int r = at / c->H, h = at % c->H, slot = c->slot[r], n = c->len ? es_min(c->len[r], c->T) : c->T;
+        if (slot < 0) continue;
+        const int32_t *parent = c->parent ? c->parent + (size_t)slot * T : NULL;
+        size_t head = ((size_t)slot * (size_t)c->H + (size_t)h) * T * D;
+        l->scale(q, es_read(l, c->q, c->t, (size_t)r * (size_t)c->ldq + (size_t)h * D, D, room), D, c->scale);
+        for (int i = 0; i < n; i++) {
+            size_t from = parent ? ((size_t)parent[i] * (size_t)c->H + (size_t)h) * T * D : head;
+            s[i] = l->dot(q, es_read(l, c->K, c->t, from + (size_t)i * D, D, room), D);
+        }
+        for (int p = 0; c->scores && p < c->n_pairs; p++)
+            if (c->heads[p] == h)
+                memcpy(c->scores + ((size_t)r * (size_t)c->n_pairs + (size_t)p) * T, s, (size_t)n * sizeof *s);
+        float sum = l->exp_sum(s, s, (size_t)n, l->max(s, (size_t)n));
+        if (c->t == ES_F32 && !parent) {
+            l->blend(o, s, (const float *)c->V + head, D, n, D, true);
+        } else {
+            memset(o, 0, D * sizeof *o);
+            for (int i = 0; i < n; i++) {
+                size_t from = parent ? ((size_t)parent[i] * (size_t)c->H + (size_t)h) * T * D : head;
+                l->blend(o, s + i, es_read(l, c->V, c->t, from + (size_t)i * D, D, room), D, 1, D, false);
+            }
+        }
+        l->scale(o, o, D, 1.0f / sum);
+        es_narrow((char *)c->y + (size_t)at * D * es_dtype_bytes(c->t), c->t, o, D);
+    }
+}
+
+void es_cpu_attend_cached(es_device *dev, es_dtype t, void *y, const void *q, int ldq, const void *K, const void *V,
+                          const int32_t *slot, const int32_t *len, const int32_t *parent, const int32_t *rows, int R,
+                          int T, int H, int D, float scale, float *scores, const int32_t *heads, int n_pairs)
+{
+    es_cpu *d = es_cpu_of(dev);
+    cached_call c = {.d = d, .t = t, .y = y, .q = q, .ldq = ldq, .K = K, .V = V, .slot = slot, .len = len,
+                     .parent = parent, .heads = heads, .T = T, .H = H, .D = D, .n_pairs = n_pairs, .scale = scale,
+                     .scores = scores};
+
+    assert(((size_t)T + 3 * (size_t)D) * sizeof(float) <= ES_THREAD_BYTES);
+    es_cpu_for(d, es_live(rows, R) * H, 1, cached_heads, &c);
+}

@@ -1,0 +1,247 @@
+/*
+ * linear.c - the matrix product of the CPU, in two forms with the same bits, and convolution as a product.
+ *
+ *     y[t][o] = finish(chain),  chain = 0; for i = 0 .. I-1: chain = fma(x[t][i], W[o][i], chain)
+ *
+ * Because every output is that one chain, the two forms below, any blocking and any number of threads agree bit for bit:
+ *
+ * - Many rows (encoder, prefill): blocks of up to 252 rows by 256 columns. A block walks the inputs in slices of 512: the
+ *   slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
+ *   (28 KB, the first level), and the microkernel continues its chains in the block's f32 sums. Unpacking is shared by
+ *   252 rows and copying by 256 columns, so both stay below 2 % of the multiplications. Rows must be copied: at a stride
+ *   of 4096 bytes fourteen of them would share one set of an 8-way cache.
+ * - At most 8 rows (decoding): the panels are streamed as they are stored, four at a time, each weight converted in a
+ *   register and used for all rows. The bound is memory: half a byte of f16 per multiplication.
+ *
+ * A convolution's row is K runs of C inputs, so the same code serves it with another way of copying a row; nothing is
+ * unfolded into memory.
+ */
+#include "kernels/cpu.h"
+
+#include <assert.h>
+
+typedef struct product {
+    es_cpu *d;
+    void *y;
+    es_dtype yt;
+    const void *x;
+    es_dtype xt;
+    es_matrix W;
+    es_finish f;
+    const float *pos;    /* [To, O] or NULL */
+    int rows;            /* live */
+    int To, Ti, C, K, stride, pad, dilation; /* a linear is one tap over one long signal */
+    int block_rows, block_cols, row_blocks;
+    const float *few_x;  /* [rows, few_ld] f32 */
+    size_t few_ld;
+    int few_panels;      /* of a job */
+} product;
+
+static size_t panels_of(int O)
+{
+    return ((size_t)O + ES_LANES - 1) / ES_LANES;
+}
+
+static const char *panel_at(es_matrix W, size_t panel, int input)
+{
+    return (const char *)W.p + (panel * (size_t)W.I + (size_t)input) * ES_LANES * es_dtype_bytes(W.dtype);
+}
+
+/* ---- weights ---- */
+
+typedef struct load_call {
+    char *dst;
+    const void *src;
+    es_matrix W;
+    es_dtype from;
+} load_call;
+
+static float load_value(const void *src, es_dtype t, size_t at)
+{
+    const uint16_t *h = src;
+
+    return t == ES_F32 ? ((const float *)src)[at] : t == ES_F16 ? es_half_to_float(h[at]) : es_bfloat_to_float(h[at]);
+}
+
+static void load_panels(void *arg, int first, int last, int thread)
+{
+    const load_call *c = arg;
+    size_t I = (size_t)c->W.I, O = (size_t)c->W.O;
+
+    (void)thread;
+    for (size_t p = (size_t)first; p < (size_t)last; p++)
+        for (size_t l = 0; l < ES_LANES; l++)
+            for (size_t i = 0; i < I; i++) {
+                size_t to = (p * I + i) * ES_LANES + l, o = p * ES_LANES + l, at = o * I + i;
+                float *f = (float *)(void *)c->dst;
+                uint16_t *h = (uint16_t *)(void *)c->dst;
+                bool same = c->from == c->W.dtype;
+                if (c->W.dtype == ES_F32) {
+                    f[to] = o < O ? load_value(c->src, c->from, at) : 0;
+                } else if (o >= O) {
+                    h[to] = 0;
+                } else if (same) {
+                    h[to] = ((const uint16_t *)c->src)[at];
+                } else {
+                    float v = load_value(c->src, c->from, at);
+                    h[to] = c->W.dtype == ES_F16 ? es_float_to_half(v) : es_float_to_bfloat(v);
+                }
+            }
+}
+
+void es_cpu_matrix_load(es_device *d, void *dst, es_matrix W, const void *src, es_dtype from)
+{
+    load_call c = {.dst = dst, .src = src, .W = W, .from = from};
+
+    es_cpu_for(es_cpu_of(d), (int)panels_of(W.O), 8, load_panels, &c);
+}
+
+/* ---- rows of the left side ---- */
+
+/* Inputs k0 .. k0 + n - 1 of a row, as f32. */
+static void copy_row(const product *p, int row, int k0, int n, float *to)
+{
+    int b = row / p->To, at = row % p->To;
+
+    while (n > 0) {
+        int tap = k0 / p->C, c = k0 % p->C, take = es_min(p->C - c, n);
+        int ti = at * p->stride + tap * p->dilation - p->pad;
+        size_t from = ((size_t)b * (size_t)p->Ti + (size_t)ti) * (size_t)p->C + (size_t)c;
+        if (ti < 0 || ti >= p->Ti) memset(to, 0, (size_t)take * sizeof *to);
+        else p->d->lanes->widen(to, (const char *)p->x + from * es_dtype_bytes(p->xt), p->xt, (size_t)take);
+        k0 += take, n -= take, to += take;
+    }
+}
+
+/* Finished sums of one row, columns c0 .. c0 + n - 1, to y. room: n floats. */
+static void put_row(const product *p, int row, int c0, int n, const float *s, float *room)
+{
+    const es_lanes *l = p->d->lanes;
+    size_t at = (size_t)row * (size_t)p->W.O + (size_t)c0, e = es_dtype_bytes(p->yt);
+    es_finish f = p->f;
+
+    if (f.b) f.b += c0;
+    if (p->pos) f.pos = p->pos + (size_t)(row % p->To) * (size_t)p->W.O + (size_t)c0;
+    if (p->yt == ES_F32) {
+        l->finish((float *)p->y + at, s, (size_t)n, f);
+        return;
+    }
+    if (f.add) l->widen(room, (const char *)p->y + at * e, p->yt, (size_t)n);
+    l->finish(room, s, (size_t)n, f);
+    es_narrow((char *)p->y + at * e, p->yt, room, (size_t)n);
+}
+
+/* ---- many rows ---- */
+
+static void block_job(void *arg, int job, int thread)
+{
+    const product *p = arg;
+    const es_lanes *l = p->d->lanes;
+    int r0 = job % p->row_blocks * p->block_rows, c0 = job / p->row_blocks * p->block_cols;
+    int rows = es_min(p->block_rows, p->rows - r0), cols = es_min(p->block_cols, p->W.O - c0);
+    int step = l->tile_cols / ES_LANES, n_panels = (cols + ES_LANES - 1) / ES_LANES;
+    int I = p->W.I, lda = ES_BLOCK_DEPTH + ES_ROW_PAD;
+    float *w = es_cpu_scratch(p->d, thread), *s = w + ES_BLOCK_DEPTH * ES_BLOCK_COLS,
+          *a = s + ES_BLOCK_ROWS * ES_BLOCK_COLS, *room = a + ES_TILE_ROWS * (ES_BLOCK_DEPTH + ES_ROW_PAD);
+
+    for (int k0 = 0; k0 < I; k0 += ES_BLOCK_DEPTH) {
+        int k = es_min(ES_BLOCK_DEPTH, I - k0);
+        size_t panel = (size_t)k * ES_LANES;
+        for (int j = 0; j < n_panels; j++)
+            l->widen(w + (size_t)j * panel, panel_at(p->W, (size_t)(c0 / ES_LANES + j), k0), p->W.dtype, panel);
+        if (n_panels % step) memset(w + (size_t)n_panels * panel, 0, panel * sizeof *w);
+        for (int r = 0; r < rows; r += l->tile_rows) {
+            int m = es_min(l->tile_rows, rows - r);
+            for (int i = 0; i < m; i++) copy_row(p, r0 + r + i, k0, k, a + i * lda);
+            for (int j = 0; j < n_panels; j += step)
+                l->tile(m, k, a, (size_t)lda, w + (size_t)j * panel, panel, s + r * ES_BLOCK_COLS + j * ES_LANES,
+                        ES_BLOCK_COLS, k0 == 0);
+        }
+    }
+    for (int r = 0; r < rows; r++) put_row(p, r0 + r, c0, cols, s + r * ES_BLOCK_COLS, room);
+}
+
+static void run_blocks(product *p)
+{
+    int want = 4 * p->d->threads, col_blocks;
+
+    /* Large blocks unless threads would go without: the result does not care. */
+    p->block_rows = ES_BLOCK_ROWS, p->block_cols = ES_BLOCK_COLS;
+    for (;;) {
+        p->row_blocks = (p->rows + p->block_rows - 1) / p->block_rows;
+        col_blocks = (p->W.O + p->block_cols - 1) / p->block_cols;
+        if (p->row_blocks * col_blocks >= want || p->d->threads == 1) break;
+        if (p->block_cols > 64 && p->W.O > p->block_cols / 2) p->block_cols /= 2;
+        else if (p->block_rows > ES_BLOCK_ROWS / 3 && p->rows > p->block_rows / 3) p->block_rows /= 3;
+        else break;
+    }
+    es_pool_run(p->d->pool, p->row_blocks * col_blocks, block_job, p);
+}
+
+/* ---- few rows ---- */
+
+static void few_job(void *arg, int job, int thread)
+{
+    const product *p = arg;
+    const es_lanes *l = p->d->lanes;
+    int first = job * p->few_panels, n = es_min(p->few_panels, (int)panels_of(p->W.O) - first);
+    int c0 = first * ES_LANES, cols = es_min(n * ES_LANES, p->W.O - c0);
+    size_t ld = (size_t)n * ES_LANES;
+    float *s = es_cpu_scratch(p->d, thread), *room = s + ES_FEW_ROWS * ld;
+
+    l->few(p->rows, n, p->W.I, p->few_x, p->few_ld, panel_at(p->W, (size_t)first, 0), p->W.dtype, s, ld);
+    for (int r = 0; r < p->rows; r++) put_row(p, r, c0, cols, s + (size_t)r * ld, room);
+}
+
+enum { FEW_PANELS_MOST = 64, FEW_BYTES_LEAST = 1 << 15 /* a job below this is not worth handing out */ };
+
+static void run_few(product *p)
+{
+    int panels = (int)panels_of(p->W.O), n = 4;
+    size_t bytes = (size_t)p->W.I * ES_LANES * es_dtype_bytes(p->W.dtype);
+
+    if (p->xt == ES_F32 && p->K == 1 && p->stride == 1 && p->pad == 0) {
+        p->few_x = p->x;
+        p->few_ld = (size_t)p->C;
+    } else {
+        float *to = es_cpu_shared(p->d);
+        p->few_ld = (size_t)p->W.I + ES_ROW_PAD;
+        for (int r = 0; r < p->rows; r++) copy_row(p, r, 0, p->W.I, to + (size_t)r * p->few_ld);
+        p->few_x = to;
+    }
+    while (n < FEW_PANELS_MOST && (panels / n > 8 * p->d->threads || (size_t)n * bytes < FEW_BYTES_LEAST)) n *= 2;
+    p->few_panels = n;
+    es_pool_run(p->d->pool, (panels + n - 1) / n, few_job, p);
+}
+
+static void run(product *p)
+{
+    size_t shared = (size_t)p->rows * ((size_t)p->W.I + ES_ROW_PAD) * sizeof(float);
+
+    assert(p->K * p->C == p->W.I);
+    if (p->rows <= 0) return;
+    if (p->rows <= ES_FEW_ROWS && shared <= ES_SHARED_BYTES) run_few(p);
+    else run_blocks(p);
+}
+
+void es_cpu_linear(es_device *d, void *y, es_dtype yt, const void *x, es_dtype xt, es_matrix W, const float *b,
+                   const int32_t *rows, int T, es_act act, bool add)
+{
+    int live = es_live(rows, T);
+
+    assert(!add || act == ES_ACT_NONE);
+    run(&(product){.d = es_cpu_of(d), .y = y, .yt = yt, .x = x, .xt = xt, .W = W, .f = {.b = b, .act = act, .add = add},
+                   .rows = live, .To = T, .Ti = T, .C = W.I, .K = 1, .stride = 1, .dilation = 1});
+}
+
+void es_cpu_conv1d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const float *pos,
+                   const int32_t *batches, int B, int Ti, int C, int K, int stride, int pad, int dilation, es_act act,
+                   void *scratch)
+{
+    int To = (Ti + 2 * pad - dilation * (K - 1) - 1) / stride + 1;
+
+    (void)scratch;
+    run(&(product){.d = es_cpu_of(d), .y = y, .yt = t, .x = x, .xt = t, .W = W, .f = {.b = b, .act = act}, .pos = pos,
+                   .rows = es_live(batches, B) * To, .To = To, .Ti = Ti, .C = C, .K = K, .stride = stride, .pad = pad,
+                   .dilation = dilation});
+}
