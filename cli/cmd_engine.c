@@ -1,0 +1,90 @@
+/*
+ * cmd_engine.c - the commands about models and machine: convert, plan, bench, doctor.
+ */
+#include "cmd_engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "term.h"
+
+void cli_engine_options(es_engine_options *out, const cli_settings *s)
+{
+    *out = (es_engine_options)ES_ENGINE_OPTIONS;
+    out->models = s->models;
+    out->asr = s->asr;
+    out->device = s->device;
+    out->budget = s->budget;
+    out->threads = (int)s->threads;
+}
+
+void cli_speech_options(es_speech_options *out, const cli_settings *s)
+{
+    *out = (es_speech_options)ES_SPEECH_OPTIONS;
+    out->language = s->language;
+    out->task = s->task;
+    out->prompt = s->prompt;
+    out->temperature = s->temperature;
+    out->no_words = s->words && !strcmp(s->words, "off");
+    out->seek_words = s->seek && !strcmp(s->seek, "words");
+}
+
+static void tell(void *user, const char *sentence)
+{
+    const cli_settings *s = user;
+
+    if (!s->quiet) printf("%s\n", sentence);
+}
+
+int cli_run_convert(const cli_settings *s)
+{
+    es_models_options options = ES_MODELS_OPTIONS;
+    es_error error = {0};
+    cli_settings copy = *s;
+
+    options.to = s->output;
+    options.name = s->name;
+    options.dtype = s->dtype;
+    if (es_models_convert(s->args[0], &options, tell, &copy, &error)) return cli_fail_input(&error);
+    return CLI_OK;
+}
+
+int cli_run_plan(const cli_settings *s)
+{
+    es_engine_options options;
+    es_error error = {0};
+    char *text = NULL;
+    size_t bytes = 0;
+
+    cli_engine_options(&options, s);
+    if (es_engine_plan(&options, s->with, s->json ? "json" : "text", &text, &bytes, &error)) return cli_fail(&error);
+    fwrite(text, 1, bytes, stdout);
+    es_free(text);
+    if (!s->svg) return CLI_OK;
+    text = NULL;
+    if (es_engine_plan(&options, s->with, "svg", &text, &bytes, &error)) return cli_fail(&error);
+    int failed = cli_write_file(s->svg, text, bytes);
+    es_free(text);
+    if (failed) {
+        cli_say("cannot write %s: %s", cli_shown(s->svg), strerror(errno));
+        return CLI_INPUT;
+    }
+    return CLI_OK;
+}
+
+int cli_run_doctor(const cli_settings *s)
+{
+    es_engine_options options;
+    es_error error = {0};
+    char *text = NULL;
+    size_t bytes = 0;
+    int faults = 0;
+
+    cli_engine_options(&options, s);
+    if (es_engine_doctor(&options, s->library, s->json ? "json" : "text", &text, &bytes, &faults, &error))
+        return cli_fail(&error);
+    fwrite(text, 1, bytes, stdout);
+    es_free(text);
+    return faults ? CLI_UNUSABLE : CLI_OK;
+}

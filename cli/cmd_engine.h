@@ -1,0 +1,13 @@
+/*
+ * cmd_engine.h - the command line's options as the engine takes them.
+ */
+#ifndef CLI_CMD_ENGINE_H
+#define CLI_CMD_ENGINE_H
+
+#include "commands.h"
+#include "earshot.h"
+
+void cli_engine_options(es_engine_options *out, const cli_settings *s);
+void cli_speech_options(es_speech_options *out, const cli_settings *s);
+
+#endif

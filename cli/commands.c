@@ -1,0 +1,296 @@
+/*
+ * commands.c - the table of options and commands, and the parser that reads it.
+ *
+ * Words are taken as GNU programs take them: --name VALUE, --name=VALUE, -x VALUE, -xVALUE, letters without values
+ * joined (-qv), options and arguments in any order, `--` before arguments that begin with a dash.
+ */
+#include "commands.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "term.h"
+
+enum {
+    OPT_LIBRARY, OPT_MODELS, OPT_ASR, OPT_DEVICE, OPT_BUDGET, OPT_THREADS, OPT_LANGUAGE, OPT_TASK, OPT_PROMPT,
+    OPT_TEMPERATURE, OPT_SEQUENTIAL, OPT_WORDS, OPT_SEEK, OPT_TRACK, OPT_AGAIN, OPT_TO_FOLDER, OPT_TO_PACK, OPT_NAME,
+    OPT_DTYPE, OPT_FORMAT, OPT_LINE_WIDTH, OPT_LINES, OPT_VTT_WORDS, OPT_TEXT, OPT_WITH, OPT_SVG, OPT_JSON, OPT_MAN,
+    OPT_QUIET, OPT_VERBOSE, OPT_HELP, N_OPTIONS
+};
+
+#define AT(member) offsetof(cli_settings, member)
+#define BIT(o) ((uint64_t)1 << (o))
+
+const cli_option cli_options[] = {
+    [OPT_LIBRARY] = {"library", 'L', CLI_FOLDER, "FOLDER", NULL, AT(library), 0, 0,
+                     "The library. Without it: $XDG_DATA_HOME/earshot/library, or ~/.local/share/earshot/library."},
+    [OPT_MODELS] = {"models", 0, CLI_FOLDER, "FOLDER", NULL, AT(models), 0, 0,
+                    "Folder of model packs. Without it: $XDG_DATA_HOME/earshot/models, or "
+                    "~/.local/share/earshot/models."},
+    [OPT_ASR] = {"asr", 0, CLI_TEXT, "NAME", NULL, AT(asr), 0, 0,
+                 "The speech model, where the folder holds more than one: its pack's name."},
+    [OPT_DEVICE] = {"device", 0, CLI_TEXT, "auto|cpu|cuda[:N]", NULL, AT(device), 0, 0,
+                    "Where models run. auto takes a GPU where there is one and says so where there is none."},
+    [OPT_BUDGET] = {"budget", 0, CLI_BYTES, "BYTES", NULL, AT(budget), 0, 0,
+                    "Upper bound of the memory that models take on the device, such as 16G (G is 10^9)."},
+    [OPT_THREADS] = {"threads", 0, CLI_INT, "N", NULL, AT(threads), 0, 1024,
+                     "Threads of the CPU that compute; 0, the default, takes every core. Results do not depend on it."},
+    [OPT_LANGUAGE] = {"language", 0, CLI_TEXT, "xx|auto|each", NULL, AT(language), 0, 0,
+                      "A language such as en or German; auto hears it once from the first 30 seconds, each for every "
+                      "window."},
+    [OPT_TASK] = {"task", 0, CLI_CHOICE, NULL, "transcribe|translate", AT(task), 0, 0,
+                  "translate writes English whatever is spoken."},
+    [OPT_PROMPT] = {"prompt", 0, CLI_TEXT, "TEXT", NULL, AT(prompt), 0, 0,
+                    "Words the model takes as said before the recording: names, spellings, a manner of writing."},
+    [OPT_TEMPERATURE] = {"temperature", 0, CLI_NUMBER, "T", NULL, AT(temperature), 0, 0,
+                         "0: greedy decoding only. Without it, windows that come out badly are tried again at 0.2, 0.4 "
+                         "... 1."},
+    [OPT_SEQUENTIAL] = {"sequential", 0, CLI_FLAG, NULL, NULL, AT(sequential), 0, 0,
+                        "One window after the other, each starting where the last one ended. This is the default."},
+    [OPT_WORDS] = {"words", 0, CLI_CHOICE, NULL, "on|off", AT(words), 0, 0,
+                   "Times of words beside those of segments; on by default."},
+    [OPT_SEEK] = {"seek", 0, CLI_CHOICE, NULL, "timestamps|words", AT(seek), 0, 0,
+                  "Where the next window starts: at the last timestamp (default) or at the end of the last word."},
+    [OPT_TRACK] = {"track", 0, CLI_INT, "N", NULL, AT(track), 1, 1000,
+                   "The audio stream to take, counted from 1, which is the default."},
+    [OPT_AGAIN] = {"again", 0, CLI_FLAG, NULL, NULL, AT(again), 0, 0,
+                   "Compute recordings once more that the library already holds, and replace what it has."},
+    [OPT_TO_FOLDER] = {"output", 'o', CLI_FOLDER, "FOLDER", NULL, AT(output), 0, 0,
+                       "Where the files go; made if need be. Without it: the current folder."},
+    [OPT_TO_PACK] = {"output", 'o', CLI_FILE, "PACK", NULL, AT(output), 0, 0,
+                     "The pack to write. Without it: NAME.pack in the default folder of models."},
+    [OPT_NAME] = {"name", 0, CLI_TEXT, "NAME", NULL, AT(name), 0, 0,
+                  "The pack's name. Without it, the name of the source."},
+    [OPT_DTYPE] = {"dtype", 0, CLI_CHOICE, NULL, "f32|f16", AT(dtype), 0, 0,
+                   "How matrices are stored. Without it: as in the source, integers as f16."},
+    [OPT_FORMAT] = {"format", 'f', CLI_TEXT, "LIST", NULL, AT(format), 0, 0,
+                    "Formats, separated by commas: txt, srt, vtt, json, tsv. Without it: srt."},
+    [OPT_LINE_WIDTH] = {"max-line-width", 0, CLI_INT, "N", NULL, AT(max_line_width), 8, 1000,
+                        "Columns of a subtitle's line; 42 by default."},
+    [OPT_LINES] = {"max-lines", 0, CLI_INT, "N", NULL, AT(max_lines), 1, 20, "Lines of one subtitle; 2 by default."},
+    [OPT_VTT_WORDS] = {"vtt-words", 0, CLI_FLAG, NULL, NULL, AT(vtt_words), 0, 0,
+                       "Times of words inside the lines of vtt."},
+    [OPT_TEXT] = {"text", 0, CLI_FLAG, NULL, NULL, AT(text), 0, 0, "Only what was said, without times."},
+    [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
+                  "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, turbo, "
+                  "distil-large-v3 ..."},
+    [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
+                 "Draw scratch memory over the steps of each program into a file."},
+    [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
+    [OPT_MAN] = {"man", 0, CLI_FLAG, NULL, NULL, AT(man), 0, 0, "Print the manual page, as man reads it."},
+    [OPT_QUIET] = {"quiet", 'q', CLI_FLAG, NULL, NULL, AT(quiet), 0, 0, "Say only what went wrong."},
+    [OPT_VERBOSE] = {"verbose", 'v', CLI_FLAG, NULL, NULL, AT(verbose), 0, 0, "Say more about what is being done."},
+    [OPT_HELP] = {"help", 'h', CLI_FLAG, NULL, NULL, AT(help), 0, 0, "Print this help."},
+};
+const int cli_n_options = N_OPTIONS;
+_Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) == N_OPTIONS, "every option is described");
+
+#define TALK (BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
+#define ENGINE (BIT(OPT_MODELS) | BIT(OPT_ASR) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
+#define SPEECH                                                                                                         \
+    (BIT(OPT_LANGUAGE) | BIT(OPT_TASK) | BIT(OPT_PROMPT) | BIT(OPT_TEMPERATURE) | BIT(OPT_SEQUENTIAL) | BIT(OPT_WORDS) | \
+     BIT(OPT_SEEK))
+
+const cli_command cli_commands[] = {
+    {"convert", "SOURCE", 1, 1, "file", BIT(OPT_TO_PACK) | BIT(OPT_NAME) | BIT(OPT_DTYPE) | TALK,
+     "make a model pack from a model as others publish it",
+     "SOURCE is a folder with a model: CTranslate2 (model.bin, config.json, vocabulary.json) or Hugging Face "
+     "(model.safetensors or its shards, config.json, tokenizer.json). What it is, is found out and printed. The same "
+     "source gives the same bytes every time.",
+     "earshot convert ~/models/faster-whisper-base --name whisper-base", cli_run_convert},
+    {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
+     "print who lives where in memory, before anything runs",
+     "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, for "
+     "--device cuda, a GPU is needed.",
+     "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
+    {"doctor", "", 0, 0, "", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_JSON) | TALK,
+     "say what this machine and its models offer",
+     "Processor, GPU or why not, versions of the libraries, the packs and whether their bytes are whole.",
+     "earshot doctor", cli_run_doctor},
+    {"version", "", 0, 0, "", BIT(OPT_HELP), "print the version", "", NULL, cli_run_version},
+    {"help", "[COMMAND]", 0, 1, "command", BIT(OPT_MAN) | BIT(OPT_HELP), "explain a command", "", "earshot help ingest",
+     cli_run_help},
+    {"completions", "bash|zsh|fish", 1, 1, "shell", BIT(OPT_HELP), "print completions for a shell",
+     "bash: source them from ~/.bashrc. zsh: save them as _earshot in a folder of $fpath. fish: save them as "
+     "~/.config/fish/completions/earshot.fish.",
+     "earshot completions bash > ~/.local/share/bash-completion/completions/earshot", cli_run_completions},
+};
+const int cli_n_commands = (int)(sizeof(cli_commands) / sizeof(cli_commands[0]));
+
+const cli_command *cli_command_find(const char *name)
+{
+    for (int i = 0; i < cli_n_commands; i++)
+        if (!strcmp(cli_commands[i].name, name)) return &cli_commands[i];
+    return NULL;
+}
+
+/* ---- parsing ------------------------------------------------------------------------------------------------------ */
+
+static const cli_option *option_named(const cli_command *c, const char *name, size_t n)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (cli_command_takes(c, i) && strlen(cli_options[i].name) == n && !strncmp(cli_options[i].name, name, n))
+            return &cli_options[i];
+    return NULL;
+}
+
+static const cli_option *option_lettered(const cli_command *c, char letter)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (cli_command_takes(c, i) && cli_options[i].letter == letter) return &cli_options[i];
+    return NULL;
+}
+
+static bool choice_holds(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+
+    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+        if (n && !strncmp(p, value, n) && (p[n] == '|' || !p[n])) return true;
+    return false;
+}
+
+/* "16G", "400M", "1.5Gi": powers of ten, with an i powers of two. False for anything else. */
+static bool parse_bytes(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end = NULL;
+    double value = strtod(text, &end), unit = 1;
+
+    if (end == text || !isfinite(value) || value <= 0 || !isdigit((unsigned char)text[0])) return false;
+    if (*end) {
+        const char *u = strchr(units, toupper((unsigned char)*end));
+        if (!u) return false;
+        end++;
+        double base = *end == 'i' ? 1024 : 1000;
+        if (*end == 'i') end++;
+        for (long k = 0; k <= u - units; k++) unit *= base;
+        if (*end == 'B' || *end == 'b') end++;
+    }
+    if (*end || value * unit < 1 || value * unit > 1e18) return false;
+    *out = (uint64_t)(value * unit);
+    return true;
+}
+
+/* Stores a value; 0, or -1 after a sentence. shown: the option as the user spelled it. */
+static int option_set(cli_settings *s, const cli_option *o, const char *shown, const char *value)
+{
+    char *at = (char *)s + o->offset, *end = NULL;
+
+    switch (o->kind) {
+    case CLI_FLAG: *(bool *)(void *)at = true; return 0;
+    case CLI_CHOICE:
+        if (!choice_holds(o->choices, value)) {
+            cli_say("%s takes %s, not %s", shown, o->choices, cli_quoted(value));
+            return -1;
+        }
+        *(const char **)(void *)at = value;
+        return 0;
+    case CLI_INT: {
+        errno = 0;
+        long long v = strtoll(value, &end, 10);
+        if (end == value || *end || errno || v < o->least || v > o->most) {
+            cli_say("%s takes a whole number from %lld to %lld, not %s", shown, (long long)o->least,
+                    (long long)o->most, cli_quoted(value));
+            return -1;
+        }
+        *(int64_t *)(void *)at = v;
+        return 0;
+    }
+    case CLI_NUMBER: {
+        double v = strtod(value, &end);
+        if (end == value || *end || !(v >= 0 && v <= 10)) {
+            cli_say("%s takes a number from 0 to 10, not %s", shown, cli_quoted(value));
+            return -1;
+        }
+        *(double *)(void *)at = v;
+        return 0;
+    }
+    case CLI_BYTES:
+        if (!parse_bytes(value, (uint64_t *)(void *)at)) {
+            cli_say("%s takes an amount of memory such as 16G or 400M, not %s", shown, cli_quoted(value));
+            return -1;
+        }
+        return 0;
+    case CLI_TEXT:
+    case CLI_FILE:
+    case CLI_FOLDER:
+        if (!*value) {
+            cli_say("%s needs a value that is not empty", shown);
+            return -1;
+        }
+        *(const char **)(void *)at = value;
+        return 0;
+    }
+    return -1;
+}
+
+static int unknown(const cli_command *c, const char *word)
+{
+    cli_say("%s has no option %s; see `earshot help %s`", c->name, cli_quoted(word), c->name);
+    return CLI_USAGE;
+}
+
+int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const char **args)
+{
+    int n_args = 0;
+    bool only_args = false;
+
+    *s = (cli_settings){.temperature = -1, .args = args};
+    for (int i = 0; i < n; i++) {
+        char *word = words[i], shown[64];
+        const cli_option *o = NULL;
+        const char *value = NULL;
+
+        if (only_args || word[0] != '-' || !word[1]) {
+            args[n_args++] = word;
+            continue;
+        }
+        if (!strcmp(word, "--")) {
+            only_args = true;
+            continue;
+        }
+        if (word[1] == '-') {
+            char *equals = strchr(word, '=');
+            o = option_named(c, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
+            if (!o) return unknown(c, word);
+            snprintf(shown, sizeof shown, "--%s", o->name);
+            value = equals ? equals + 1 : NULL;
+            if (o->kind == CLI_FLAG && value) {
+                cli_say("%s takes no value", shown);
+                return CLI_USAGE;
+            }
+        } else {
+            char *p = word + 1;
+            for (;; p++) { /* letters without values may be joined */
+                o = option_lettered(c, *p);
+                if (!o) return unknown(c, word);
+                if (o->kind != CLI_FLAG || !p[1]) break;
+                option_set(s, o, word, NULL);
+            }
+            snprintf(shown, sizeof shown, "-%c", o->letter);
+            if (o->kind != CLI_FLAG && p[1]) value = p + 1;
+        }
+        if (o->kind != CLI_FLAG && !value) {
+            if (i + 1 >= n) {
+                cli_say("%s needs a value: %s", shown, o->value ? o->value : o->choices);
+                return CLI_USAGE;
+            }
+            value = words[++i];
+        }
+        if (option_set(s, o, shown, value)) return CLI_USAGE;
+    }
+    s->n_args = n_args;
+    if (s->help) return 0;
+    if (n_args < c->least_args || (c->most_args >= 0 && n_args > c->most_args)) {
+        if (n_args < c->least_args)
+            cli_say("%s needs %s; see `earshot help %s`", c->name, c->arguments, c->name);
+        else
+            cli_say("%s does not take %s; see `earshot help %s`", c->name, cli_quoted(args[c->most_args]), c->name);
+        return CLI_USAGE;
+    }
+    return 0;
+}

@@ -1,0 +1,99 @@
+/*
+ * commands.h - the one table behind everything the command line says and understands.
+ *
+ * Each option and each command is described once, in commands.c. Parsing, `earshot help`, the manual page and the shells'
+ * completions are all read from there, so that none can say what another does not do.
+ */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* What the user asked for: every option of every command, at its default where it was not given. */
+typedef struct cli_settings {
+    const char *library, *models, *asr, *device, *language, *task, *prompt, *name, *dtype, *with, *svg, *output, *format;
+    const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
+    uint64_t budget;
+    double temperature; /* < 0: with fallback */
+    int64_t threads, track, max_line_width, max_lines;
+    bool again, sequential, vtt_words, text, man, json, quiet, verbose, help;
+    const char *const *args; /* what is not an option */
+    int n_args;
+} cli_settings;
+
+typedef enum cli_kind {
+    CLI_FLAG,   /* no value */
+    CLI_TEXT,   /* any text */
+    CLI_FILE,   /* a path, for completions */
+    CLI_FOLDER, /* the same */
+    CLI_CHOICE, /* one of choices */
+    CLI_INT,    /* least .. most */
+    CLI_NUMBER, /* 0 .. 10, a temperature */
+    CLI_BYTES   /* 16G */
+} cli_kind;
+
+typedef struct cli_option {
+    const char *name; /* without dashes */
+    char letter;      /* 0: none */
+    cli_kind kind;
+    const char *value;   /* how the help names the value */
+    const char *choices; /* CLI_CHOICE: separated by | */
+    size_t offset;       /* of its member in cli_settings */
+    int64_t least, most; /* CLI_INT */
+    const char *help;    /* one or two sentences */
+} cli_option;
+
+typedef struct cli_command {
+    const char *name;
+    const char *arguments; /* as the usage line shows them; "" for none */
+    int least_args, most_args; /* most < 0: any number */
+    const char *completes; /* what arguments are: "file", "folder", "recording", "command", "shell" or "" */
+    uint64_t options;      /* CLI_BIT() of each */
+    const char *summary;   /* one line */
+    const char *help;      /* paragraphs, separated by blank lines */
+    const char *example;   /* lines that work as they are; may be NULL */
+    int (*run)(const cli_settings *s);
+} cli_command;
+
+extern const cli_option cli_options[];
+extern const int cli_n_options;
+extern const cli_command cli_commands[];
+extern const int cli_n_commands;
+
+const cli_command *cli_command_find(const char *name); /* NULL where there is none */
+static inline bool cli_command_takes(const cli_command *c, int option)
+{
+    return (c->options >> option & 1) != 0;
+}
+
+/* Fills *s from the words behind the command's name; args get room for them from the caller. 0, or CLI_USAGE after a
+ * sentence on stderr. */
+int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const char **args);
+
+/* ---- help.c: the table as text ---- */
+void cli_help_overview(FILE *f);
+void cli_help_command(FILE *f, const cli_command *c);
+void cli_help_man(FILE *f);
+int cli_help_completions(FILE *f, const char *shell); /* "bash", "zsh" or "fish"; -1 for another */
+
+/* ---- the commands, one function each in cmd_*.c ---- */
+int cli_run_convert(const cli_settings *s);
+int cli_run_ingest(const cli_settings *s);
+int cli_run_list(const cli_settings *s);
+int cli_run_show(const cli_settings *s);
+int cli_run_export(const cli_settings *s);
+int cli_run_remove(const cli_settings *s);
+int cli_run_compact(const cli_settings *s);
+int cli_run_check(const cli_settings *s);
+int cli_run_backup(const cli_settings *s);
+int cli_run_plan(const cli_settings *s);
+int cli_run_bench(const cli_settings *s);
+int cli_run_doctor(const cli_settings *s);
+int cli_run_version(const cli_settings *s);
+int cli_run_help(const cli_settings *s);
+int cli_run_completions(const cli_settings *s);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * door.h - what the files of the public door share: the handles' insides, and errors on their way out.
+ *
+ * Names of earshot.h never meet those of the rooms in one struct: the door copies. That costs a few lines and lets the
+ * rooms change without a new version of the library.
+ */
+#ifndef ES_DOOR_H
+#define ES_DOOR_H
+
+#include "base/err.h"
+#include "base/types.h"
+#include "earshot.h"
+#include "pipeline/session.h"
+
+struct es_engine {
+    es_session *session;
+};
+
+struct es_speech {
+    es_transcript transcript;
+    es_media_info media; /* of a recording; zeroed for samples */
+};
+
+/* Copies the sentence out and returns rc; error may be NULL. */
+int es_door_give(es_error *error, int rc, const es_err *err);
+/* A status of our own with a sentence. */
+int es_door_fail(es_error *error, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* A caller's struct of an older, shorter or a newer, longer form into ours; what it lacks keeps ours' default. False when
+ * its size makes no sense. */
+bool es_door_options(void *ours, size_t size, const void *theirs);
+
+/* The session's options from the engine's; models_room holds the default folder where none is named. */
+int es_door_session_options(es_session_options *out, const es_engine_options *options, char *models_room, size_t room,
+                            es_err *err);
+
+#endif

@@ -1,0 +1,292 @@
+/*
+ * earshot.h - the public door: recordings in, their words in a library, found and exported again.
+ *
+ * Two handles. An es_engine holds the models: where they lie, on which device they run, in how much memory. An es_library
+ * is a folder with everything known of every recording. They meet in es_engine_ingest(), which walks files through
+ * decoding, transcription and storing; es_engine_transcribe() does the middle part for samples that are already at hand.
+ *
+ *     es_error error = {0};
+ *     es_engine_options options = ES_ENGINE_OPTIONS;
+ *     es_engine *engine = NULL;
+ *     es_speech *speech = NULL;
+ *     if (es_engine_open(&engine, &options, &error) == ES_DONE &&
+ *         es_engine_transcribe(engine, &speech, samples, n_samples, NULL, NULL, NULL, &error) == ES_DONE)
+ *         ...
+ *     es_speech_close(speech);
+ *     es_engine_close(engine);
+ *
+ * Every function that can fail returns ES_DONE (0) or a negative code and fills *error, which may be NULL, with one
+ * sentence. Every closer accepts NULL. Texts are UTF-8. Structs that the caller fills begin with their size, so that a
+ * program built against this header runs with later libraries: start from the ES_..._OPTIONS initialiser.
+ *
+ * A handle is used by one thread at a time; different engines and one library handle each may be used by different
+ * threads. Processes may share a library folder; one process opens it once.
+ */
+#ifndef EARSHOT_H
+#define EARSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ES_VERSION_MAJOR 0
+#define ES_VERSION_MINOR 1
+#define ES_VERSION_PATCH 0
+#define ES_VERSION_NUMBER (ES_VERSION_MAJOR * 10000 + ES_VERSION_MINOR * 100 + ES_VERSION_PATCH)
+
+#if defined(__GNUC__)
+#define ES_API __attribute__((visibility("default")))
+#else
+#define ES_API
+#endif
+
+ES_API int es_version_number(void);         /* of the library in use, as ES_VERSION_NUMBER */
+ES_API const char *es_version_text(void);   /* "0.1.0" */
+
+/* ---- errors and messages ------------------------------------------------------------------------------------------ */
+
+typedef enum es_code {
+    ES_DONE = 0,
+    ES_BAD_ARGUMENT = -1,
+    ES_IO_FAILED = -2,
+    ES_BAD_FORMAT = -3,
+    ES_NO_MEMORY = -4,
+    ES_OVER_BUDGET = -5,
+    ES_BAD_MODEL = -6,
+    ES_BAD_LIBRARY = -7,
+    ES_NOT_FOUND = -8,
+    ES_NO_SOUND = -9,
+    ES_DEVICE_FAILED = -10,
+    ES_CANCELLED = -11,
+    ES_TOO_NEW = -12,
+    ES_IN_USE = -13
+} es_code;
+
+typedef struct es_error {
+    int code;        /* an es_code */
+    char text[1024]; /* one sentence without a newline; control characters of names are escaped */
+} es_error;
+
+ES_API const char *es_code_text(int code); /* "not found" */
+
+/* A name as it may be printed: control characters and broken UTF-8 as \xNN, cut with "..."; returns out. */
+ES_API const char *es_name_shown(char *out, size_t room, const char *name);
+
+/* Notes and warnings of the library, one sentence at a time, called under a lock; NULL: silence, as at the start. Set
+ * before other threads start. level: 0 error, 1 warning, 2 note, 3 information, 4 debugging; least: the last one told. */
+typedef void (*es_message_fn)(void *user, int level, const char *sentence);
+ES_API void es_messages_to(es_message_fn tell, void *user, int least);
+
+/* ---- where things lie --------------------------------------------------------------------------------------------- */
+
+/* Defaults when an option is NULL: $XDG_DATA_HOME/earshot/library and $XDG_DATA_HOME/earshot/models, with ~/.local/share
+ * where the variable is not set. ES_BAD_ARGUMENT when there is neither the variable nor a home. */
+ES_API int es_default_library(char *out, size_t room, es_error *error);
+ES_API int es_default_models(char *out, size_t room, es_error *error);
+
+/* ---- the engine --------------------------------------------------------------------------------------------------- */
+
+typedef struct es_engine es_engine;
+
+typedef struct es_engine_options {
+    size_t size;
+    const char *models; /* folder of packs, or one pack; NULL: es_default_models() */
+    const char *asr;    /* name of the speech model's pack; NULL: the only one */
+    const char *device; /* "auto", "cpu", "cuda", "cuda:N"; NULL: auto */
+    uint64_t budget;    /* bytes the engine may hold on its device; 0: the default of that device */
+    int threads;        /* of the CPU; 0: all cores */
+} es_engine_options;
+#define ES_ENGINE_OPTIONS {.size = sizeof(es_engine_options)}
+
+/* Finds and chooses the packs; models are planned, memory is taken and weights are read when they are first needed.
+ * ES_NOT_FOUND where there is no pack, with a sentence that says how to get one. */
+ES_API int es_engine_open(es_engine **out, const es_engine_options *options, es_error *error);
+ES_API void es_engine_close(es_engine *engine);
+
+/* How to listen. NULL members and zeroes are the defaults named here. */
+typedef struct es_speech_options {
+    size_t size;
+    const char *language;   /* "en" ... ; "auto": heard once, from the first 30 s; "each": for every window. NULL: auto */
+    const char *task;       /* "transcribe", or "translate" into English. NULL: transcribe */
+    const char *prompt;     /* words the recording may contain, as if said before it. NULL: none */
+    double temperature;     /* < 0: greedy with fallback to higher temperatures; 0: greedy only; else that alone */
+    bool no_words;          /* leave out the times of words */
+    bool seek_words;        /* the next window starts at the end of the last word, not at the last timestamp */
+} es_speech_options;
+#define ES_SPEECH_OPTIONS {.size = sizeof(es_speech_options), .temperature = -1}
+
+/* What happens, told while it happens. A listener that returns anything but 0 cancels: the call ends with
+ * ES_CANCELLED, and nothing half-done is left behind. */
+typedef enum es_event_kind {
+    ES_EVENT_START,    /* a file is begun */
+    ES_EVENT_PROGRESS, /* stage, fraction and the times are new */
+    ES_EVENT_STORED,   /* the file is in the library: words, audio_ms, seconds; text: its id */
+    ES_EVENT_KNOWN,    /* its content was there already; text: what is said about that */
+    ES_EVENT_FAILED,   /* text: why; the walk goes on with the next file */
+    ES_EVENT_NOTE      /* text: something about the file that its owner should know */
+} es_event_kind;
+
+typedef struct es_event {
+    es_event_kind kind;
+    const char *path;        /* as given, or found below a given folder */
+    size_t index, count;     /* of the file, from 0, among all files of the call */
+    const char *stage;       /* "reading", "decoding", "transcribing", "storing" */
+    double fraction;         /* 0 .. 1 of this file's work */
+    double eta_seconds;      /* until this file is done; < 0: not known yet */
+    double eta_all_seconds;  /* until all files are done; < 0: not known yet */
+    double speed;            /* seconds of sound transcribed in a second so far, in this file */
+    int64_t audio_ms;        /* length of the recording; 0 while it is not known */
+    double seconds;          /* spent on this file */
+    uint64_t words;
+    const char *text;        /* a sentence, see kind; else NULL */
+} es_event;
+
+typedef int (*es_event_fn)(void *user, const es_event *event);
+
+/* Transcribes n samples, mono at 16 kHz in [-1, 1). options, listen may be NULL. *out is the caller's. */
+typedef struct es_speech es_speech;
+ES_API int es_engine_transcribe(es_engine *engine, es_speech **out, const float *samples, int64_t n,
+                                const es_speech_options *options, es_event_fn listen, void *user, es_error *error);
+
+/* ---- speech: what was said ---------------------------------------------------------------------------------------- */
+
+typedef struct es_segment_view {
+    int64_t start_ms, end_ms;
+    const char *text; /* not terminated: text_bytes of it; until es_speech_close() */
+    size_t text_bytes;
+    size_t first_word, n_words;
+    const char *language;
+    float avg_logprob, no_speech, compression_ratio, temperature;
+} es_segment_view;
+
+typedef struct es_word_view {
+    int64_t start_ms, end_ms;
+    const char *text; /* with the blank before it */
+    size_t text_bytes;
+    float probability;
+} es_word_view;
+
+ES_API size_t es_speech_segments(const es_speech *speech);
+ES_API size_t es_speech_words(const es_speech *speech);
+ES_API int es_speech_segment(const es_speech *speech, size_t i, es_segment_view *out);
+ES_API int es_speech_word(const es_speech *speech, size_t i, es_word_view *out);
+ES_API const char *es_speech_language(const es_speech *speech);
+ES_API void es_speech_close(es_speech *speech);
+
+typedef struct es_subtitle_options {
+    size_t size;
+    int max_line_width;  /* of subtitles, in columns; 0: 42 */
+    int max_lines;       /* of one subtitle; 0: 2 */
+    bool vtt_words;      /* word times inside the lines of vtt */
+} es_subtitle_options;
+#define ES_SUBTITLE_OPTIONS {.size = sizeof(es_subtitle_options)}
+
+/* format: "txt", "srt", "vtt", "json" or "tsv". *text is the caller's, to give to es_free(); it ends with a NUL that
+ * *bytes does not count. */
+ES_API int es_speech_export(const es_speech *speech, const char *format, const es_subtitle_options *options, char **text,
+                            size_t *bytes, es_error *error);
+ES_API const char *es_speech_format(int i); /* names of the formats; NULL past the last */
+ES_API void es_free(void *p);
+
+/* ---- the library -------------------------------------------------------------------------------------------------- */
+
+typedef struct es_library es_library;
+enum { ES_LIBRARY_READ_ONLY = 1, ES_LIBRARY_CREATE = 2 };
+
+ES_API int es_library_open(es_library **out, const char *folder /* or NULL */, unsigned flags, es_error *error);
+ES_API void es_library_close(es_library *library);
+ES_API const char *es_library_folder(const es_library *library);
+
+typedef struct es_recording {
+    char id[33];               /* XXH3-128 of the file's bytes in hexadecimal digits */
+    int track;                 /* among its audio streams, from 0 */
+    int tracks;
+    const char *path;          /* where it was seen last */
+    uint64_t bytes;
+    int64_t duration_ms;
+    const char *container, *codec;
+    int sample_rate, channels;
+    int64_t damaged_packets;   /* skipped */
+    bool truncated;            /* the file ended early */
+    const char *language;
+    uint64_t segments, words;
+    const char *asr, *settings, *program; /* made with: pack, settings as JSON, version */
+    int64_t ingested_ms;       /* wall clock, since 1970 */
+} es_recording;
+
+/* In the order of paths; visit returns 0 to go on. The struct is valid inside the call. */
+ES_API int es_library_list(es_library *library, int (*visit)(void *user, const es_recording *r), void *user,
+                           es_error *error);
+/* name: a path, a file name, or 6 or more digits of an id. visit may be NULL; *speech, which is the caller's, too. */
+ES_API int es_library_find(es_library *library, const char *name, int (*visit)(void *user, const es_recording *r),
+                           void *user, es_speech **speech, es_error *error);
+ES_API int es_library_remove(es_library *library, const char *name, es_error *error);
+/* Rewrites the library without what was removed: no byte of it is left. Sizes before and after; may be NULL. */
+ES_API int es_library_compact(es_library *library, uint64_t *before, uint64_t *after, es_error *error);
+ES_API int es_library_backup(es_library *library, const char *to_folder, es_error *error);
+
+typedef struct es_library_report {
+    uint64_t recordings, segments, words, records, faults;
+} es_library_report;
+/* Reads every record. ES_DONE also where faults were found: each is told as a sentence. */
+ES_API int es_library_check(es_library *library, es_library_report *out, void (*fault)(void *user, const char *sentence),
+                            void *user, es_error *error);
+
+/* ---- ingest ------------------------------------------------------------------------------------------------------- */
+
+typedef struct es_ingest_options {
+    size_t size;
+    const es_speech_options *speech; /* NULL: the defaults */
+    int track;                       /* audio stream to take, from 0 */
+    bool again;                      /* compute what is known once more */
+} es_ingest_options;
+#define ES_INGEST_OPTIONS {.size = sizeof(es_ingest_options)}
+
+typedef struct es_ingest_report {
+    size_t files, stored, known, failed;
+    int64_t audio_ms; /* of the files stored */
+    double seconds;
+} es_ingest_report;
+
+/* Files, and folders with everything below them that has a known media ending. A file that fails is told to listen and
+ * counted; the call then still returns ES_DONE. report may be NULL. */
+ES_API int es_engine_ingest(es_engine *engine, es_library *library, const char *const *paths, size_t n,
+                            const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
+                            es_error *error);
+
+/* ---- models, memory, machine -------------------------------------------------------------------------------------- */
+
+/* Reads a model as others publish it and writes a pack. to NULL: NAME.pack in the default folder for models. name NULL:
+ * from the source. tell: what was found, a sentence at a time; may be NULL. */
+typedef struct es_models_options {
+    size_t size;
+    const char *to;
+    const char *name;
+    const char *dtype; /* of matrices: "f32", "f16"; NULL: as the source stores them */
+} es_models_options;
+#define ES_MODELS_OPTIONS {.size = sizeof(es_models_options)}
+ES_API int es_models_convert(const char *from, const es_models_options *options,
+                             void (*tell)(void *user, const char *sentence), void *user, es_error *error);
+
+/* The memory plan of the engine's options as "text", "json" or "svg". with: names of architectures, separated by
+ * commas, planned without weights; NULL: the packs that options choose. Needs neither weights nor, for "cuda", a GPU. */
+ES_API int es_engine_plan(const es_engine_options *options, const char *with, const char *format, char **text,
+                          size_t *bytes, es_error *error);
+
+/* What this machine, the folder of models and the library (NULL: the default one) offer, as "text" or "json". *faults:
+ * how many things would stop ingest. */
+ES_API int es_engine_doctor(const es_engine_options *options, const char *library, const char *format, char **text,
+                            size_t *bytes, int *faults, es_error *error);
+
+/* Runs the main job on one file in a library of its own that is removed afterwards; figures as "text" or "json". */
+ES_API int es_engine_bench(es_engine *engine, const char *path, const es_speech_options *options, const char *format,
+                           es_event_fn listen, void *user, char **text, size_t *bytes, es_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

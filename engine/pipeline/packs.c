@@ -1,0 +1,189 @@
+/*
+ * packs.c - which packs a folder holds, and which of them serves as the speech model.
+ *
+ * Only the header of each file is read: a folder of large packs is scanned in milliseconds. Whether the bytes still are
+ * those that were written is another question, which reads them all (es_pack_verify) and which `doctor` asks.
+ */
+#define _GNU_SOURCE
+#include "pipeline/packs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/weights.h"
+
+static int no_memory(es_err *err)
+{
+    return es_fail(err, ES_ENOMEM, "not enough memory for the list of packs");
+}
+
+/* Fills an entry from the file; what is wrong with it becomes its fault. Fails only without memory. */
+static int look(es_pack_entry *e, const char *path, es_err *err)
+{
+    es_weights *w = NULL;
+    es_err why = {0};
+    struct stat st;
+    const char *hash;
+
+    *e = (es_pack_entry){.path = strdup(path)};
+    if (!e->path) return no_memory(err);
+    if (stat(path, &st) == 0) e->bytes = (uint64_t)st.st_size;
+    if (es_pack_open(&w, path, &why) == ES_OK) {
+        snprintf(e->name, sizeof e->name, "%s", es_pack_name(w));
+        snprintf(e->architecture, sizeof e->architecture, "%s", es_pack_architecture(w));
+        hash = es_weights_meta(w, "data_hash");
+        if (!hash || es_hash_parse(&e->hash, hash)) {
+            char shown[512];
+            es_fail(&why, ES_EMODEL, "%s: its metadata states no data_hash of 32 hexadecimal digits",
+                    es_printable(shown, sizeof shown, path));
+        }
+        es_weights_close(w);
+    }
+    if (why.code) {
+        e->fault = strdup(why.text);
+        if (!e->fault) return no_memory(err);
+    }
+    return ES_OK;
+}
+
+static int is_pack_name(const struct dirent *d)
+{
+    size_t n = strlen(d->d_name);
+
+    return d->d_name[0] != '.' && n > 5 && !strcmp(d->d_name + n - 5, ".pack");
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int es_packs_scan(es_packs *out, const char *where, es_err *err)
+{
+    struct dirent **names = NULL;
+    struct stat st;
+    char shown[512];
+    int n = 0, rc = ES_OK;
+
+    *out = (es_packs){.folder = strdup(where)};
+    if (!out->folder) return no_memory(err);
+    es_printable(shown, sizeof shown, where);
+    if (stat(where, &st)) {
+        if (errno == ENOENT || errno == ENOTDIR) return ES_OK;
+        return es_fail(err, ES_EMODEL, "%s: %s", shown, strerror(errno));
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        out->at = calloc(1, sizeof *out->at);
+        if (!out->at) return no_memory(err);
+        out->n = 1;
+        return look(&out->at[0], where, err);
+    }
+    n = scandir(where, &names, is_pack_name, by_bytes);
+    if (n < 0) return es_fail(err, ES_EMODEL, "%s: the folder of models cannot be read: %s", shown, strerror(errno));
+    out->at = calloc((size_t)n + 1, sizeof *out->at);
+    if (!out->at) rc = no_memory(err);
+    for (int i = 0; i < n && rc == ES_OK; i++) {
+        char *path = NULL;
+        if (asprintf(&path, "%s%s%s", where, where[strlen(where) - 1] == '/' ? "" : "/", names[i]->d_name) < 0) {
+            rc = no_memory(err);
+            break;
+        }
+        rc = look(&out->at[out->n++], path, err);
+        free(path);
+    }
+    for (int i = 0; i < n; i++) free(names[i]);
+    free(names);
+    return rc;
+}
+
+void es_packs_done(es_packs *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        free(p->at[i].path);
+        free(p->at[i].fault);
+    }
+    free(p->at);
+    free(p->folder);
+    *p = (es_packs){0};
+}
+
+/* "whisper-base, whisper-tiny": names of the good packs of an architecture, or (NULL) "x (campplus)" of all. */
+static void names_of(char *out, size_t room, const es_packs *p, const char *architecture)
+{
+    size_t n = 0;
+
+    *out = 0;
+    for (size_t i = 0; i < p->n && n + 1 < room; i++) {
+        const es_pack_entry *e = &p->at[i];
+        char shown[128];
+        if (e->fault || (architecture && strcmp(e->architecture, architecture))) continue;
+        es_printable(shown, sizeof shown, e->name);
+        int more = architecture ? snprintf(out + n, room - n, "%s%s", n ? ", " : "", shown)
+                                : snprintf(out + n, room - n, "%s%s (%s)", n ? ", " : "", shown, e->architecture);
+        n += more > 0 ? (size_t)more : 0;
+    }
+}
+
+/* The pack's name, or that of its file with or without the ending. */
+static bool is_called(const es_pack_entry *e, const char *name)
+{
+    const char *base = strrchr(e->path, '/') ? strrchr(e->path, '/') + 1 : e->path;
+    size_t n = strlen(name);
+
+    return !strcmp(e->name, name) || !strcmp(base, name) || (!strncmp(base, name, n) && !strcmp(base + n, ".pack"));
+}
+
+int es_packs_choose_asr(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err)
+{
+    const es_pack_entry *only = NULL, *broken = NULL;
+    char shown[400], wanted[100], names[400];
+    size_t n_whisper = 0;
+
+    *out = NULL;
+    es_printable(shown, sizeof shown, p->folder);
+    es_printable(wanted, sizeof wanted, name ? name : "");
+    for (size_t i = 0; i < p->n; i++) {
+        const es_pack_entry *e = &p->at[i];
+        if (name && is_called(e, name)) {
+            if (e->fault) return es_fail(err, ES_EMODEL, "%s", e->fault);
+            if (strcmp(e->architecture, "whisper"))
+                return es_fail(err, ES_EMODEL, "%s is a pack of the architecture %s; a speech model has whisper", wanted,
+                               e->architecture);
+            *out = e;
+            return ES_OK;
+        }
+        if (e->fault) {
+            broken = e;
+        } else if (!strcmp(e->architecture, "whisper")) {
+            only = e;
+            n_whisper++;
+        }
+    }
+    if (name && n_whisper) {
+        names_of(names, sizeof names, p, "whisper");
+        return es_fail(err, ES_ENOTFOUND, "%s: there is no speech model called %s here, only %s", shown, wanted, names);
+    }
+    if (n_whisper > 1) {
+        names_of(names, sizeof names, p, "whisper");
+        return es_fail(err, ES_EARG, "%s holds several speech models; choose with --asr: %s", shown, names);
+    }
+    if (n_whisper == 1) {
+        *out = only;
+        return ES_OK;
+    }
+    if (broken) return es_fail(err, ES_EMODEL, "%s", broken->fault);
+    if (p->n) {
+        names_of(names, sizeof names, p, NULL);
+        return es_fail(err, ES_EMODEL,
+                       "%s holds no speech model, only %s; make one with `earshot convert FOLDER` from a Whisper model",
+                       shown, names);
+    }
+    return es_fail(err, ES_ENOTFOUND,
+                   "%s: there is no model pack here; make one with `earshot convert FOLDER` from a Whisper model "
+                   "(CTranslate2 or Hugging Face), or run tools/fetch-models",
+                   shown);
+}

@@ -1,0 +1,36 @@
+/*
+ * packs.h - the model packs of a folder: found, looked into, chosen from.
+ *
+ * A pack is known by its metadata, not by its file's name. One that cannot be used keeps its place in the list with the
+ * reason, so that `doctor` can say it and a choice that falls on it can be refused with it.
+ */
+#ifndef ES_PACKS_H
+#define ES_PACKS_H
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+typedef struct es_pack_entry {
+    char *path;
+    char name[64], architecture[32];
+    es_hash128 hash; /* of its data, as the metadata states it */
+    uint64_t bytes;
+    char *fault;     /* a sentence, or NULL */
+} es_pack_entry;
+
+typedef struct es_packs {
+    char *folder;
+    es_pack_entry *at; /* in the order of the paths' bytes */
+    size_t n;
+} es_packs;
+
+/* where: a folder, or one pack. A folder that is not there is an empty list. */
+int es_packs_scan(es_packs *out, const char *where, es_err *err);
+void es_packs_done(es_packs *p);
+
+/* The speech model: the one called name (by metadata or file name), or with NULL the only one. On failure the sentence
+ * says what there is, or how to get a pack where there is none. *out is borrowed from the list. */
+int es_packs_choose_asr(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * session.h - the models of a process: chosen packs, one plan, one arena, one device.
+ *
+ * es_session_open() is cheap: it looks at the packs, chooses, and refuses what cannot work. es_session_ready() does what
+ * costs time and memory - plan, device, arena, weights - the first time it is called, so that a command that finds
+ * everything in the library already reads no weights. Used from one thread.
+ */
+#ifndef ES_SESSION_H
+#define ES_SESSION_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "kernels/device.h"
+#include "models/whisper.h"
+#include "pipeline/transcribe.h"
+#include "text/bpe.h"
+
+typedef struct es_session es_session;
+
+typedef struct es_session_options {
+    const char *models; /* folder of packs, or one pack */
+    const char *asr;    /* name of the speech model; NULL: the only one */
+    const char *device; /* "auto", "cpu", "cuda", "cuda:N"; NULL: auto */
+    uint64_t budget;    /* bytes; 0: the device's default */
+    int threads;        /* of the CPU; 0: its cores */
+} es_session_options;
+
+int es_session_open(es_session **out, const es_session_options *o, es_err *err);
+void es_session_close(es_session *s); /* accepts NULL */
+int es_session_ready(es_session *s, es_err *err);
+
+/* ---- known once open ---- */
+const char *es_session_asr_name(const es_session *s);
+es_hash128 es_session_asr_hash(const es_session *s);
+const es_whisper_dims *es_session_dims(const es_session *s);
+const es_bpe *es_session_bpe(const es_session *s);
+
+/* ---- known once ready ---- */
+es_transcriber *es_session_transcriber(es_session *s);
+es_device *es_session_device(es_session *s);
+uint64_t es_session_arena_bytes(const es_session *s);
+
+/* ---- the plan alone, without device or weights ---- */
+typedef enum es_session_look { ES_LOOK_TEXT, ES_LOOK_JSON, ES_LOOK_SVG } es_session_look;
+/* with: names of architectures separated by commas, or NULL for the packs that o chooses. *text is the caller's to free.
+ * With ES_EBUDGET the sentence says what would be needed and *text is NULL. */
+int es_session_plan(const es_session_options *o, const char *with, es_session_look look, char **text, size_t *bytes,
+                    es_err *err);
+
+/* ---- devices ---- */
+typedef struct es_device_choice {
+    es_backend backend;
+    int index;
+    char why_cpu[256]; /* set where auto fell back to the CPU */
+} es_device_choice;
+/* Reads "auto", "cpu", "cuda", "cuda:N". must_be_there: a GPU that is asked for and missing is an error. */
+int es_session_choose(es_device_choice *out, const char *device, bool must_be_there, es_err *err);
+/* What the engine may hold on a device with so many bytes free, when the user names no budget; 0: no bound. */
+uint64_t es_session_default_budget(es_backend backend, uint64_t bytes_free);
+
+#endif
