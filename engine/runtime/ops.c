@@ -271,7 +271,7 @@ es_tensor es_row_range(es_tensor x, int first, int n)
 {
     es_tensor y = x;
 
-    assert(x.n_dims == 2 && first >= 0 && n >= 0 && first <= x.dim[0] - n);
+    assert(x.n_dims <= 2 && first >= 0 && n >= 0 && first <= x.dim[0] - n);
     y.dim[0] = n;
     if (x.p) y.p = (char *)x.p + (size_t)first * (size_t)x.dim[1] * es_dtype_bytes(x.dtype);
     return y;

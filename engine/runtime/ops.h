@@ -26,7 +26,7 @@ typedef struct es_cols {
 } es_cols;
 es_cols es_columns(es_tensor x, int c0, int n);
 es_tensor es_reshape(es_tensor x, int n_dims, const int *dims); /* same bytes */
-es_tensor es_row_range(es_tensor x, int first, int n);          /* rows of a 2-d tensor */
+es_tensor es_row_range(es_tensor x, int first, int n);          /* rows of a 2-d tensor, elements of a 1-d one */
 
 /* ---- products ---- */
 es_tensor es_linear(es_run *r, es_tensor x, es_matrix w, const float *b, es_act act);           /* dtype of x */
