@@ -31,10 +31,21 @@ void es_test_fail(const char *file, int line, const char *format, ...) __attribu
 /* Marks the running test as skipped; what: the thing that is missing. */
 void es_test_skip(const char *what);
 
-#define CHECK(condition, ...)                                                                                          \
+/* CHECK(condition) says the condition, CHECK(condition, format, ...) the sentence. C11 knows no empty "...", hence the
+ * choice by the number of arguments. */
+#define ES_CHECK_ALONE(condition)                                                                                      \
     do {                                                                                                               \
-        if (!(condition)) es_test_fail(__FILE__, __LINE__, "" __VA_ARGS__);                                            \
+        if (!(condition)) es_test_fail(__FILE__, __LINE__, "%s", "does not hold: " #condition);                        \
     } while (0)
+#define ES_CHECK_SAYING(condition, ...)                                                                                \
+    do {                                                                                                               \
+        if (!(condition)) es_test_fail(__FILE__, __LINE__, __VA_ARGS__);                                               \
+    } while (0)
+#define ES_CHECK_S ES_CHECK_SAYING
+#define ES_CHECK_13TH(a, b, c, d, e, f, g, h, i, j, k, l, chosen, ...) chosen
+#define CHECK(...)                                                                                                     \
+    ES_CHECK_13TH(__VA_ARGS__, ES_CHECK_S, ES_CHECK_S, ES_CHECK_S, ES_CHECK_S, ES_CHECK_S, ES_CHECK_S, ES_CHECK_S,     \
+                  ES_CHECK_S, ES_CHECK_S, ES_CHECK_S, ES_CHECK_S, ES_CHECK_ALONE, 0)(__VA_ARGS__)
 #define CHECK_INT(have, want)                                                                                          \
     do {                                                                                                               \
         long long h_ = (long long)(have), w_ = (long long)(want);                                                      \

@@ -25,7 +25,7 @@ static bool is_harmless(uint32_t code)
 const char *es_printable(char *out, unsigned long n, const char *name)
 {
     static const char digits[] = "0123456789ABCDEF";
-    size_t left = name ? strlen(name) : 0, at = 0;
+    size_t left = name ? strlen(name) : 0, at = 0, cut = 0;
 
     assert(n >= 4);
     while (left > 0) {
@@ -34,10 +34,10 @@ const char *es_printable(char *out, unsigned long n, const char *name)
         bool plain = length > 0 && is_harmless(code);
         if (length == 0) length = 1;
         size_t need = plain ? length : 4 * length;
-        /* The last piece may use the room to the end; any other leaves three bytes for the dots of a cut. */
-        if (at + need + (left > length ? 3 : 0) >= n) {
-            memcpy(out + at, "...", 3);
-            at += 3;
+        if (at + 4 <= n) cut = at; /* the dots of a cut still fit here */
+        if (at + need >= n) {
+            memcpy(out + cut, "...", 3);
+            at = cut + 3;
             break;
         }
         for (size_t i = 0; i < length; i++) {

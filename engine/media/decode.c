@@ -19,7 +19,10 @@
  *   beyond the end   (of the container's duration, or silence of a day in all) the same: a broken timestamp must not
  *                    fill a disk
  *
- * The first frame is placed to the millisecond, as nothing is cut by that.
+ * The first frame is placed to the millisecond, as nothing is cut by that, and so is the one that ends an overlap. Where
+ * the sound is the only stream and up to 10 ms late there is nothing it could be late for, and its first sample is second
+ * 0: some muxers add the encoder's run-in (6.5 ms in Opus) to all times to keep them positive. More than that is more
+ * likely a first packet that could not be decoded.
  *
  * The mix. Stereo becomes the mean of both; surround layouts go through swr's matrix, which is ffmpeg's own and leaves
  * out the bass channel. Channels whose places are not named (three microphones in a wav) count alike: a matrix that takes
@@ -40,6 +43,7 @@
 enum {
     TOLERANCE = ES_RATE / 20,          /* samples, as are all below: 50 ms */
     FIRST_TOLERANCE = ES_RATE / 1000,  /* 1 ms: the time base of Matroska */
+    ALONE_TOLERANCE = ES_RATE / 100,
     CLOCK_SET_BACK = 5 * ES_RATE,
     PAST_THE_END = 60 * ES_RATE,       /* beyond the stated duration */
     MOST_SILENCE = 24 * 3600 * ES_RATE, /* in all */
@@ -69,7 +73,8 @@ typedef struct decoder {
     int64_t last;      /* position that no timestamp may lie beyond */
     int64_t silence;   /* put in so far */
     int64_t damaged, not_numbers, frames, misformed;
-    bool started;      /* a frame was placed */
+    bool started;      /* a frame was taken */
+    bool settled;      /* the last frame was taken, so that the next may be 50 ms off */
 } decoder;
 
 /* ---- swr ---- */
@@ -202,11 +207,12 @@ static bool position(const decoder *d, const AVFrame *f, int64_t *at)
 static int place(decoder *d, const AVFrame *f, int *cut, es_err *err)
 {
     int64_t next = es_spool_samples(d->spool) + (d->swr ? swr_get_delay(d->swr, ES_RATE) : 0), at, off;
-    int64_t tolerance = d->started ? TOLERANCE : FIRST_TOLERANCE;
+    int64_t tolerance = d->settled ? TOLERANCE : FIRST_TOLERANCE;
     int rc;
 
     *cut = 0;
     if (!position(d, f, &at)) return ES_OK;
+    if (!d->started && d->in.alone && at > 0 && at <= ALONE_TOLERANCE) d->shift = -at, at = 0;
     off = at - next;
     if (off > tolerance && (at > d->last || off > MOST_SILENCE - d->silence)) {
         es_log(ES_LOG_NOTE, "%s: a timestamp jumps to %lld s at %lld s, and is not followed", d->in.shown,
@@ -247,7 +253,8 @@ static int take_frame(decoder *d, AVFrame *f, es_err *err)
         if (rc) return rc;
     }
     rc = place(d, f, &cut, err);
-    if (rc || cut == f->nb_samples) return rc;
+    d->settled = cut < f->nb_samples;
+    if (rc || !d->settled) return rc;
     if (!d->swr) rc = open_swr(d, &form, err);
     if (!rc) rc = clean(d, f, err);
     for (int at = cut; at < f->nb_samples && !rc; at += SLICE) {
@@ -279,6 +286,7 @@ static int take_packet(decoder *d, const AVPacket *packet, es_err *err)
             if (av != AVERROR(EAGAIN) && av != AVERROR_EOF) d->damaged++;
             break;
         }
+        if (d->frame->decode_error_flags || d->frame->flags & AV_FRAME_FLAG_CORRUPT) d->damaged++; /* concealed */
         rc = take_frame(d, d->frame, err);
         av_frame_unref(d->frame);
     }

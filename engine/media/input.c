@@ -180,6 +180,14 @@ static int choose(es_input *in, es_media_info *info, int track, es_err *err)
     return ES_OK;
 }
 
+/* Sound or moving pictures: a cover has no time, and subtitles do not say when a recording begins. */
+static bool has_time(const AVStream *s)
+{
+    enum AVMediaType type = s->codecpar->codec_type;
+
+    return (type == AVMEDIA_TYPE_AUDIO || type == AVMEDIA_TYPE_VIDEO) && !(s->disposition & AV_DISPOSITION_ATTACHED_PIC);
+}
+
 static int64_t stated_ms(const es_input *in)
 {
     int64_t ms = 0;
@@ -270,9 +278,13 @@ int es_input_open(es_input *in, es_media_info *info, const char *path, int track
     if (rc) goto out;
     describe(in, info, track);
     in->all_ms = info->duration_ms;
-    /* Packets of other streams are not even read where the container can step over them. */
-    for (unsigned i = 0; i < in->format->nb_streams; i++)
-        if (in->format->streams[i] != in->stream) in->format->streams[i]->discard = AVDISCARD_ALL;
+    in->alone = true;
+    for (unsigned i = 0; i < in->format->nb_streams; i++) {
+        AVStream *other = in->format->streams[i];
+        if (other == in->stream) continue;
+        in->alone = in->alone && !has_time(other);
+        other->discard = AVDISCARD_ALL; /* not even read where the container can step over it */
+    }
 out:
     av_dict_free(&options);
     av_free(decoders);
@@ -286,10 +298,7 @@ int64_t es_input_zero_us(const es_input *in)
 
     for (unsigned i = 0; i < in->format->nb_streams; i++) {
         const AVStream *s = in->format->streams[i];
-        enum AVMediaType type = s->codecpar->codec_type;
-        if ((type != AVMEDIA_TYPE_AUDIO && type != AVMEDIA_TYPE_VIDEO) || s->start_time == AV_NOPTS_VALUE ||
-            s->disposition & AV_DISPOSITION_ATTACHED_PIC)
-            continue;
+        if (!has_time(s) || s->start_time == AV_NOPTS_VALUE) continue;
         int64_t start = av_rescale_q(s->start_time, s->time_base, AV_TIME_BASE_Q);
         if (start < zero) zero = start;
     }

@@ -13,6 +13,7 @@ typedef struct es_input {
     AVFormatContext *format;
     AVIOContext *io;
     AVStream *stream; /* the chosen audio stream, in format */
+    bool alone;       /* no other stream of sound or moving pictures */
     es_content_shape shape;
     int fd;
     int64_t at, bytes; /* read position and length of the file */

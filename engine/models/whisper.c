@@ -128,6 +128,7 @@ static void encode_run(es_run *r, void *user)
 
     es_run_rows(r, m->n_windows);
     es_tensor mel = es_logmel(r, m->pcm, m->frames, m->top, m->fill, m->mel_tables, d->n_mels);
+    if (m->limits.keep) es_cast_to(r, m->kept_mel, mel);
     es_tensor c = es_conv1d(r, mel, m->conv1.w, m->conv1.b, NULL, 3, 1, 1, 1, ES_ACT_GELU); /* [W, 3000, C] */
     es_tensor x = es_conv1d(r, c, m->conv2.w, m->conv2.b, m->encoder_positions, 3, 2, 1, 1, ES_ACT_GELU);
     x = es_reshape(x, 2, dims); /* [W * 1500, C] */
@@ -135,15 +136,13 @@ static void encode_run(es_run *r, void *user)
     es_run_rows(r, m->n_rows);
     for (int i = 0; i < d->encoder_layers; i++) x = encoder_layer(r, m, &m->encoder[i], x);
     x = es_layernorm(r, x, m->encoder_norm.g, m->encoder_norm.b, 1e-5f);
+    if (m->limits.keep) es_cast_to(r, m->kept_encoder, x);
     for (int i = 0; i < d->decoder_layers; i++) {
         const es_whisper_linear *l = &m->decoder[i].cross_kv;
         es_tensor kv = es_linear(r, x, l->w, l->b, ES_ACT_NONE); /* [T, 2C] */
         es_kv_store(r, m->cross_k[i], m->cross_v[i], es_columns(kv, 0, C), es_columns(kv, C, C), m->row_slot,
                     m->row_pos);
     }
-    if (m->limits.keep) es_keep(r, mel);
-    m->mel = mel;
-    m->hidden = x;
 }
 
 static void tops_run(es_run *r, void *user)
@@ -204,8 +203,19 @@ static void plan_state(es_whisper *m, es_model *e, es_dtype act)
     if (m->limits.align) {
         es_whisper_plan_rows(e, &m->align, "align_rows", ES_WHISPER_POSITIONS);
         es_plan_state(e, &m->align_live, "align_live", ES_I32, 2, runs);
-        state1(e, &m->align_id, "align_id", ES_I32, ES_WHISPER_POSITIONS);
-        state1(e, &m->align_p, "align_p", ES_F32, ES_WHISPER_POSITIONS);
+        es_plan_state(e, &m->align_id, "align_id", ES_I32, 2, (const int[]){ES_WHISPER_POSITIONS, 1});
+        es_plan_state(e, &m->align_p, "align_p", ES_F32, 2, (const int[]){ES_WHISPER_POSITIONS, 1});
+    }
+    for (int i = 0; i < d->decoder_layers; i++) {
+        int scores[3] = {ES_WHISPER_POSITIONS, m->n_heads[i], ES_WHISPER_AUDIO};
+        m->scores[i] = es_no_rows;
+        if (m->n_heads[i]) es_plan_state(e, &m->scores[i], "scores", ES_F32, 3, scores);
+    }
+    if (m->limits.keep) {
+        es_plan_state(e, &m->kept_mel, "kept_mel", ES_F32, 3, (const int[]){W, ES_WHISPER_FRAMES, d->n_mels});
+        es_plan_state(e, &m->kept_encoder, "kept_encoder", ES_F32, 2, (const int[]){W * ES_WHISPER_AUDIO, d->d_model});
+        es_plan_state(e, &m->kept_logits, "kept_logits", ES_F32, 2, (const int[]){S, d->vocab});
+        es_plan_state(e, &m->kept_sot, "kept_sot", ES_F32, 2, (const int[]){S, d->vocab});
     }
 }
 
@@ -385,9 +395,10 @@ es_tensor es_whisper_debug(const es_whisper *m, const char *what)
 {
     es_tensor t = es_no_rows;
 
-    if (!strcmp(what, "mel")) t = m->mel;
-    if (!strcmp(what, "encoder")) t = m->hidden;
-    if (!strcmp(what, "logits")) t = m->last_was_prefill ? es_row_range(m->prefill_logits, 0, m->limits.slots) : m->step_logits;
-    if (!strcmp(what, "sot")) t = es_row_range(m->prefill_logits, m->limits.slots, m->limits.slots);
+    assert(m->limits.keep);
+    if (!strcmp(what, "mel")) t = m->kept_mel;
+    if (!strcmp(what, "encoder")) t = m->kept_encoder;
+    if (!strcmp(what, "logits")) t = m->kept_logits;
+    if (!strcmp(what, "sot")) t = m->kept_sot;
     return t;
 }

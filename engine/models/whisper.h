@@ -52,7 +52,7 @@ typedef struct es_whisper_limits {
     int slots;      /* decoded at once */
     int prompt_rows; /* rows of one prefill: >= 227 takes a full prompt at once; a longer prompt takes several runs */
     bool align;     /* plan the align program (448 rows) */
-    bool keep;      /* for tests: the mel stays readable after encode */
+    bool keep;      /* for tests: mel, encoder output and logits are copied to where es_whisper_debug finds them */
 } es_whisper_limits;
 
 typedef struct es_whisper es_whisper;
@@ -128,8 +128,8 @@ int es_whisper_align(es_whisper *m, int slot, const int32_t *sot_sequence, int n
 size_t es_whisper_dtw_bytes(int N, int M);
 int es_whisper_dtw(const float *cost, int N, int M, int *first_column, void *work);
 
-/* ---- for tests: what the last programs left; read with es_state_get() before the next program runs ---- */
-/* "mel" [W, 3000, M] (limits.keep), "encoder" [W * 1500, C], "logits" [slots, V], "sot" [slots, V] */
+/* ---- for tests (limits.keep): what the last programs saw, f32; read with es_state_get() ---- */
+/* "mel" [W, 3000, M], "encoder" [W * 1500, C], "logits" [slots, V] of the newest token, "sot" [slots, V] */
 es_tensor es_whisper_debug(const es_whisper *m, const char *what);
 
 #endif

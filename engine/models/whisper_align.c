@@ -29,13 +29,8 @@ enum { MEDIAN = 7, BLOCK = 8 /* rows of scores read at once */ };
 void es_whisper_align_run(es_run *r, void *user)
 {
     es_whisper *m = user;
-    es_tensor scores[ES_WHISPER_MAX_LAYERS];
+    es_tensor x = es_whisper_decode_rows(r, m, &m->align, m->scores);
 
-    for (int i = 0; i < m->dims.decoder_layers; i++) {
-        int dims[3] = {ES_WHISPER_POSITIONS, m->n_heads[i], ES_WHISPER_AUDIO};
-        scores[i] = m->n_heads[i] ? es_new(r, ES_F32, 3, dims) : es_no_rows;
-    }
-    es_tensor x = es_whisper_decode_rows(r, m, &m->align, scores);
     x = es_layernorm(r, x, m->decoder_norm.g, m->decoder_norm.b, 1e-5f);
     for (int i = 0; i < ES_WHISPER_LOGIT_RUNS; i++) {
         int first = i * ES_WHISPER_LOGIT_ROWS;
@@ -45,10 +40,6 @@ void es_whisper_align_run(es_run *r, void *user)
         es_run_rows(r, es_row_range(m->align_live, i, 1));
         es_tensor logits = es_linear_f32(r, some, m->tokens, NULL); /* [32, V] */
         es_prob_at(r, p, logits, id, m->ids.eot);
-    }
-    for (int i = 0; i < m->dims.decoder_layers; i++) {
-        if (m->n_heads[i]) es_keep(r, scores[i]);
-        m->scores[i] = scores[i];
     }
 }
 

@@ -79,7 +79,10 @@ void es_whisper_prefill_run(es_run *r, void *user)
     es_tensor logits = es_linear_f32(r, y, m->tokens, NULL); /* [2S, V] */
     es_pick(r, m->pick, es_row_range(logits, 0, S), es_row_range(logits, S, S), m->suppress, m->vocab, m->out,
             m->step.id, m->step.pos, m->step.slot, m->step.len);
-    m->prefill_logits = logits;
+    if (m->limits.keep) {
+        es_cast_to(r, m->kept_logits, es_row_range(logits, 0, S));
+        es_cast_to(r, m->kept_sot, es_row_range(logits, S, S));
+    }
 }
 
 void es_whisper_step_run(es_run *r, void *user)
@@ -91,7 +94,7 @@ void es_whisper_step_run(es_run *r, void *user)
     es_tensor logits = es_linear_f32(r, x, m->tokens, NULL); /* [S, V] */
     es_pick(r, m->pick, logits, es_no_rows, m->suppress, m->vocab, m->out, m->step.id, m->step.pos, m->step.slot,
             m->step.len);
-    m->step_logits = logits;
+    if (m->limits.keep) es_cast_to(r, m->kept_logits, logits);
 }
 
 /* ---- slots ---- */
@@ -187,7 +190,6 @@ static void prefill_some(es_whisper *m)
     es_state_put(m->arena, m->wanted, 0, wanted, (size_t)S * 8);
     es_state_put(m->arena, m->pick, 0, m->fresh, (size_t)S * sizeof *m->fresh);
     es_program_run(m->prefill_program, m->arena);
-    m->last_was_prefill = true;
 }
 
 /* Runs the prompts of all begun slots and takes their first tokens; the others stay where they are. */
@@ -227,7 +229,6 @@ static void step_some(es_whisper *m)
     if (live != m->step_live) es_state_put(m->arena, m->step.live, 0, &live, 4);
     m->step_live = live;
     for (int i = 0; i < n; i++) es_program_run(m->step_program, m->arena);
-    m->last_was_prefill = false;
     es_state_get(m->arena, m->pick, 0, m->picks, (size_t)S * sizeof *m->picks);
     for (int i = 0; i < S; i++)
         if (m->slots[i].phase == ES_SLOT_LIVE && m->picks[i].mode == ES_PICK_IDLE) m->slots[i].phase = ES_SLOT_ENDED;

@@ -151,13 +151,13 @@ static int read_pairs(es_whisper_dims *d, const es_json_node *list, const char *
 {
     int n = es_json_count(list);
 
-    if (!list || n == 0) {
+    if (list && (!es_json_is_array(list) || n > ES_WHISPER_MAX_PAIRS))
+        return es_fail(err, ES_EMODEL, "%s: config: \"alignment_heads\" is not a list of at most %d pairs", path,
+                       ES_WHISPER_MAX_PAIRS);
+    if (n == 0) {
         take_pairs(d, same_sizes(d));
         return ES_OK;
     }
-    if (!es_json_is_array(list) || n > ES_WHISPER_MAX_PAIRS)
-        return es_fail(err, ES_EMODEL, "%s: config: \"alignment_heads\" is not a list of at most %d pairs", path,
-                       ES_WHISPER_MAX_PAIRS);
     d->n_pairs = 0;
     for (const es_json_node *p = es_json_first(list); p; p = es_json_next(p)) {
         int64_t layer, head;

@@ -89,15 +89,12 @@ struct es_whisper {
     es_whisper_rows prefill, step, align;
     es_tensor wanted;                /* i32 [2S]: prefill rows of the newest token, then of sot; -1 none */
     es_tensor align_live;            /* i32 [14, 1]: live rows of each run of 32 logit rows */
-    es_tensor align_id;              /* i32 [448]: the text token that row predicts, or -1 */
-    es_tensor align_p;               /* f32 [448] */
+    es_tensor align_id;              /* i32 [448, 1]: the text token that row predicts, or -1 */
+    es_tensor align_p;               /* f32 [448, 1] */
+    es_tensor scores[ES_WHISPER_MAX_LAYERS]; /* f32 [448, n_heads, 1500]; es_no_rows where a layer has none */
+    es_tensor kept_mel, kept_encoder, kept_logits, kept_sot; /* limits.keep: copies for tests */
 
     es_program *encode_program, *tops_program, *prefill_program, *step_program, *align_program;
-
-    /* ---- where the last run of a program left things, for align and for tests ---- */
-    es_tensor mel, hidden, prefill_logits, step_logits;
-    es_tensor scores[ES_WHISPER_MAX_LAYERS]; /* f32 [448, n_heads, 1500] */
-    bool last_was_prefill;
 
     /* ---- the host's side ---- */
     es_whisper_slot *slots;     /* [S] */

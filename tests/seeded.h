@@ -1,0 +1,23 @@
+/*
+ * seeded.h - small model packs with random weights, the same bytes for the same seed: what structure is tested on where
+ * no trained model is at hand. What they say means nothing.
+ */
+#ifndef ES_SEEDED_H
+#define ES_SEEDED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct es_seeded_whisper {
+    uint64_t seed;
+    int width, layers;         /* a multiple of 64; of each stack */
+    int n_mels, vocab;         /* 80 or 128; 51864 .. 51866 */
+    bool f16;                  /* weights f16, else f32 */
+    const char *alignment;     /* JSON list for the config; NULL: left out */
+    const char *name;          /* NULL: "seeded-whisper" */
+} es_seeded_whisper;
+
+/* 0, or -1 when the file cannot be written. */
+int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s);
+
+#endif
