@@ -8,7 +8,7 @@
  * that belong to the tokenizer ("tokenizer.", and bytes in general) are read by other rooms and are exempt.
  *
  * Loading copies: a matrix into the backend's own layout, a vector widened to f32, a made table as it is computed. The
- * pages of the pack are given back after each model, so a mapped file is not held beside its copy.
+ * pages of the pack are given back every few tensors, so a mapped file is never held beside its copy.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "runtime/layout.h"
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_ROOM = 512 };
+enum { NAME_ROOM = 512, MAPPED_MOST = 16 << 20 /* bytes of a pack held beside their copies while loading */ };
 
 static es_item *new_item(es_bind *b, es_item_kind kind, const char *name)
 {
@@ -259,7 +259,7 @@ static void load_item(es_arena *a, const es_item *item, void *host)
 
 int es_bind_load(es_arena *a, es_model *m, es_err *err)
 {
-    size_t most = 1;
+    size_t most = 1, mapped = 0;
     void *host;
 
     for (int i = 0; i < m->n_items; i++) {
@@ -275,7 +275,13 @@ int es_bind_load(es_arena *a, es_model *m, es_err *err)
     }
     host = malloc(most);
     if (!host) return es_fail(err, ES_ENOMEM, "%s: no memory for %zu bytes while loading", m->name, most);
-    for (int i = 0; i < m->n_items; i++) load_item(a, &m->items[i], host);
+    for (int i = 0; i < m->n_items; i++) {
+        load_item(a, &m->items[i], host);
+        mapped += m->items[i].from ? m->items[i].from->bytes : 0;
+        if (mapped < MAPPED_MOST) continue;
+        es_weights_forget_pages(m->weights);
+        mapped = 0;
+    }
     free(host);
     return ES_OK;
 }
