@@ -1,9 +1,9 @@
 /*
  * fuzz_bpe.c - token tables and texts that nobody made on purpose.
  *
- * The first half of the input is a token table, as a pack brings it; where it is refused for lack of single bytes, a table
- * of those goes before it. The rest is text. Whatever encodes must decode to the same characters, and grouping its tokens
- * into words must lose none.
+ * The first half of the input is a token table, as a pack brings it; where it is refused for lack of single bytes, a
+ * table of those goes before it. The rest is text. Whatever encodes must decode to the same characters, and grouping
+ * its tokens into words must lose none.
  */
 #include <stdlib.h>
 #include <string.h>
