@@ -20,11 +20,16 @@ typedef struct es_store es_store;
 enum { ES_STORE_SCHEMA = 1 };
 enum es_store_flags { ES_STORE_READ_ONLY = 1, ES_STORE_CREATE = 2 };
 
+/* Whether statfs() names a network or cluster file system, on which a library is refused. */
+bool es_store_is_network(long f_type);
+
 /* Refuses network file systems, newer schemas, other byte orders and folders that hold something else. */
 int es_store_open(es_store **out, const char *dir, unsigned flags, es_err *err);
 void es_store_close(es_store *s); /* accepts NULL */
 const char *es_store_dir(const es_store *s);
-const char *es_store_tmp(const es_store *s); /* folder for spools; left-overs of dead processes are swept at open */
+/* This process's own folder for spools, gone when the store is closed; those of dead processes are swept at open. NULL
+ * when open for reading only. */
+const char *es_store_tmp(const es_store *s);
 
 /* What results were made with: part of their identity. */
 typedef struct es_made {
@@ -40,16 +45,21 @@ typedef struct es_result {
     es_made made;
     es_transcript transcript;
 } es_result;
+void es_made_done(es_made *m); /* accept NULL */
 void es_result_done(es_result *r);
 
 /* One transaction: replaces an older result of the same media and track. */
 int es_store_put(es_store *s, const es_result *r, es_err *err);
 /* ES_ENOTFOUND where the content is not in the library. track -1: any. */
 int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_err *err);
-/* The same without the transcript: cheap. */
+/* media.path is the first of its paths in the order of bytes, so that it does not depend on which was seen first.
+ * The same without the transcript: cheap. made: the caller's, to give to es_made_done(). */
 int es_store_get_info(es_store *s, es_hash128 content, int track, es_media_info *media, es_made *made, es_err *err);
-/* Notes another path of known content (the newest is shown first). */
+/* Notes another path of known content. */
 int es_store_add_path(es_store *s, es_hash128 content, int track, const char *path, es_err *err);
+/* All paths under which the content was seen, the one seen last first; visit returns 0 to go on. */
+int es_store_paths(es_store *s, es_hash128 content, int (*visit)(void *user, const char *path, int64_t seen_ms),
+                   void *user, es_err *err);
 /* The content hash cached for (device, inode, size, mtime); false where there is none. */
 bool es_store_cached_hash(es_store *s, uint64_t dev, uint64_t ino, uint64_t size, int64_t mtime_ns, es_hash128 *out);
 int es_store_cache_hash(es_store *s, uint64_t dev, uint64_t ino, uint64_t size, int64_t mtime_ns, es_hash128 content,

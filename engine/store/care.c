@@ -1,0 +1,411 @@
+/*
+ * care.c - check, compact and backup.
+ *
+ * Compact and backup write a fresh file by walking the records of one snapshot into it, table by table and in the order
+ * of the keys. LMDB's own copy (mdb_env_copy2 with MDB_CP_COMPACT) leaves out free pages but copies used ones as they
+ * are, and the slack of a used page still holds what was deleted from it: a removed sentence would survive. A walk
+ * carries over nothing that is not a live record, fills pages to the brim, and gives the same file for the same records.
+ * (LMDB clears the pages it allocates unless told not to, so no memory of the process leaks into the slack either.)
+ *
+ * The fresh file is synced, opened again and counted before it takes its place by rename(), so that at every moment one
+ * whole library bears the name data.mdb. What the disk itself keeps of the old file's blocks is beyond a program.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/inside.h"
+
+/* A transaction may hold about 500 MB of changed pages; a smaller one keeps less memory. */
+enum { BATCH_BYTES = 32 << 20 };
+
+typedef struct counts {
+    uint64_t n[ES_N_TABLES];
+} counts;
+
+static char *join(const char *a, const char *b)
+{
+    size_t n = strlen(a) + strlen(b) + 2;
+    char *s = malloc(n);
+
+    if (s) snprintf(s, n, "%s/%s", a, b);
+    return s;
+}
+
+/* ---- copying ---- */
+
+static int copy_table(es_txn *from, es_tables *to, int table, uint64_t *n, es_err *err)
+{
+    es_cursor *c = NULL;
+    es_txn *x = NULL;
+    es_bytes key, value;
+    size_t batch = 0;
+    int rc = es_cursor_open(&c, from, table, err);
+
+    if (rc) return rc;
+    rc = es_txn_begin(&x, to, true, err);
+    if (!rc) rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err);
+    while (rc == ES_OK) {
+        rc = es_txn_append(x, table, key, value, err);
+        if (rc) break;
+        ++*n;
+        batch += key.n + value.n;
+        if (batch >= BATCH_BYTES) {
+            rc = es_txn_commit(x, err);
+            x = NULL;
+            if (!rc) rc = es_txn_begin(&x, to, true, err);
+            batch = 0;
+            if (rc) break;
+        }
+        rc = es_cursor_next(c, &key, &value, err);
+    }
+    es_cursor_close(c);
+    if (rc == ES_ENOTFOUND) { /* past the last record: done */
+        rc = es_txn_commit(x, err);
+        x = NULL;
+    }
+    es_txn_drop(x);
+    return rc;
+}
+
+/* Writes all records of the snapshot into a new data.mdb in the empty folder dir, and syncs it. */
+static int copy_all(es_txn *from, const char *dir, counts *c, es_err *err)
+{
+    es_tables *to = NULL;
+    int rc = es_tables_open(&to, dir, ES_TABLES_FRESH | ES_TABLES_NO_LOCK, err);
+
+    *c = (counts){{0}};
+    for (int t = 0; !rc && t < ES_N_TABLES; t++) rc = copy_table(from, to, t, &c->n[t], err);
+    if (!rc) rc = es_tables_sync(to, err);
+    es_tables_close(to);
+    return rc;
+}
+
+/* Opens what was written anew and counts it. */
+static int verify(const char *dir, const counts *c, es_err *err)
+{
+    es_tables *t = NULL;
+    es_txn *x = NULL;
+    int rc = es_tables_open(&t, dir, ES_TABLES_READ_ONLY | ES_TABLES_NO_LOCK, err);
+
+    if (!rc) rc = es_txn_begin(&x, t, false, err);
+    for (int i = 0; !rc && i < ES_N_TABLES; i++) {
+        uint64_t n = es_txn_count(x, i);
+        if (n != c->n[i])
+            rc = es_fail(err, ES_EIO, "%s: the copy has %llu records of %s, %llu were written", dir,
+                         (unsigned long long)n, es_table_name(i), (unsigned long long)c->n[i]);
+    }
+    es_txn_drop(x);
+    es_tables_close(t);
+    return rc;
+}
+
+static uint64_t file_bytes(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) ? 0 : (uint64_t)st.st_size;
+}
+
+/* ---- compact ---- */
+
+/* With the gate and the folder held alone: the new file takes the old one's place. */
+static int exchange(es_store *s, const char *fresh, es_err *err)
+{
+    char *lock = join(s->folder.dir, "lock.mdb");
+    int rc = lock ? ES_OK : es_fail(err, ES_ENOMEM, "%s: not enough memory to compact it", s->folder.dir);
+
+    if (rc) return rc;
+    es_tables_close(s->tables);
+    s->tables = NULL;
+    if (rename(fresh, s->folder.data)) {
+        rc = es_fail(err, ES_EIO, "%s: cannot be replaced: %s", s->folder.data, strerror(errno));
+    } else {
+        unlink(lock); /* it speaks of the old file's transactions */
+        rc = es_folder_sync(s->folder.dir, err);
+    }
+    free(lock);
+    /* Whatever happened, a whole library lies there: open it again. */
+    int opened = es_tables_open(&s->tables, s->folder.dir, 0, err);
+    return rc ? rc : opened;
+}
+
+int es_store_compact(es_store *s, uint64_t *before, uint64_t *after, es_err *err)
+{
+    char *dir = NULL, *fresh = NULL;
+    es_txn *x = NULL;
+    counts c = {{0}};
+    int rc, shared;
+
+    if (s->flags & ES_STORE_READ_ONLY)
+        return es_fail(err, ES_ELIBRARY, "%s: is open for reading only", s->folder.dir);
+    pthread_rwlock_wrlock(&s->gate);
+    rc = s->tables ? es_folder_lock_alone(&s->folder, err)
+                   : es_fail(err, ES_ELIBRARY, "%s: could not be opened again after compacting", s->folder.dir);
+    if (rc) goto out;
+    if (before) *before = file_bytes(s->folder.data);
+    dir = join(s->folder.tmp, "compact");
+    fresh = dir ? join(dir, "data.mdb") : NULL;
+    if (!fresh) rc = es_fail(err, ES_ENOMEM, "%s: not enough memory to compact it", s->folder.dir);
+    if (!rc && mkdir(dir, 0700))
+        rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+    if (!rc) rc = es_txn_begin(&x, s->tables, false, err);
+    if (!rc) rc = copy_all(x, dir, &c, err);
+    es_txn_drop(x);
+    if (!rc) rc = verify(dir, &c, err);
+    if (!rc) rc = exchange(s, fresh, err);
+    if (dir) es_folder_remove(dir);
+    if (!rc && after) *after = file_bytes(s->folder.data);
+    shared = es_folder_lock_shared(&s->folder, err);
+    if (!rc) rc = shared;
+out:
+    pthread_rwlock_unlock(&s->gate);
+    free(dir);
+    free(fresh);
+    return rc;
+}
+
+/* ---- backup ---- */
+
+static int make_target(const char *dir, es_err *err)
+{
+    if (mkdir(dir, 0700) == 0) return ES_OK;
+    if (errno == EEXIST && rmdir(dir) == 0 && mkdir(dir, 0700) == 0) return ES_OK; /* an empty folder will do */
+    if (errno == ENOTEMPTY || errno == EEXIST)
+        return es_fail(err, ES_EARG, "%s: is not empty; a backup needs a new or empty folder", dir);
+    return es_fail(err, ES_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+}
+
+int es_store_backup(es_store *s, const char *to_dir, es_err *err)
+{
+    char *part = join(to_dir, "unfinished"), *from = part ? join(part, "data.mdb") : NULL;
+    char *to = join(to_dir, "data.mdb");
+    es_txn *x = NULL;
+    bool made = false;
+    counts c = {{0}};
+    int rc = from && to ? ES_OK : es_fail(err, ES_ENOMEM, "%s: not enough memory for a backup", to_dir);
+
+    if (!rc) rc = make_target(to_dir, err);
+    made = !rc;
+    /* It becomes data.mdb only when it is whole: a backup that was cut off cannot be taken for a library. */
+    if (!rc && mkdir(part, 0700)) rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", part, strerror(errno));
+    if (!rc) rc = es_inside_begin(s, false, &x, err);
+    if (x) {
+        rc = copy_all(x, part, &c, err);
+        rc = es_inside_end(s, x, rc, err);
+    }
+    if (!rc) rc = verify(part, &c, err);
+    if (!rc && rename(from, to)) rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", to, strerror(errno));
+    if (!rc) rc = es_folder_sync(to_dir, err);
+    if (made) es_folder_remove(part);
+    if (rc && made) es_folder_remove(to_dir);
+    free(part);
+    free(from);
+    free(to);
+    return rc;
+}
+
+/* ---- check ---- */
+
+typedef struct checking {
+    es_check *out;
+    void (*fault)(void *user, const char *sentence);
+    void *user;
+    es_txn *x;
+} checking;
+
+static void tell(checking *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(checking *c, const char *format, ...)
+{
+    char raw[1024], text[1024];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(raw, sizeof raw, format, ap);
+    va_end(ap);
+    c->out->faults++;
+    if (c->fault) c->fault(c->user, es_printable(text, sizeof text, raw));
+}
+
+/* A key as hexadecimal digits. */
+static const char *key_hex(char out[80], es_bytes key)
+{
+    size_t n = key.n < 32 ? key.n : 32;
+
+    for (size_t i = 0; i < n; i++) snprintf(out + 2 * i, 3, "%02x", ((const uint8_t *)key.p)[i]);
+    out[2 * n] = 0;
+    return out;
+}
+
+/* Parses the segments of one recording and compares them with what the recording says of itself. */
+static int check_segments(checking *c, es_bytes recording_key, const es_recording *r, es_err *err)
+{
+    es_transcript t = {0};
+    es_cursor *cursor = NULL;
+    es_bytes key, value;
+    char name[33];
+    uint64_t at = 0, seen = 0;
+    int rc = es_cursor_open(&cursor, c->x, ES_TABLE_SEGMENTS, err);
+
+    if (rc) return rc;
+    es_hash_hex(name, r->media.content);
+    for (rc = es_cursor_seek(cursor, recording_key, &key, &value, err);
+         rc == ES_OK && es_key_starts(key, recording_key); rc = es_cursor_next(cursor, &key, &value, err)) {
+        es_err note = {0};
+        uint64_t number = key.n == 14 ? es_key_number((const uint8_t *)key.p + 10, 4) : UINT64_MAX;
+        if (number != at)
+            tell(c, "recording %s track %d: segment %llu stands where %llu belongs", name, r->media.track,
+                 (unsigned long long)number, (unsigned long long)at);
+        at = number + 1;
+        seen++;
+        if (es_record_read_segment(value, &t, &note))
+            tell(c, "recording %s track %d: segment %llu: %s", name, r->media.track, (unsigned long long)number,
+                 note.text);
+    }
+    es_cursor_close(cursor);
+    c->out->segments += seen;
+    c->out->words += t.n_words;
+    if (seen != r->n_segments || t.n_words != r->n_words || t.n_tokens != r->n_tokens || t.n_text != r->n_text)
+        tell(c, "recording %s track %d: has %llu segments, %zu words, %zu tokens and %zu bytes of text, and should have "
+             "%llu, %llu, %llu and %llu", name, r->media.track, (unsigned long long)seen, t.n_words, t.n_tokens,
+             t.n_text, (unsigned long long)r->n_segments, (unsigned long long)r->n_words,
+             (unsigned long long)r->n_tokens, (unsigned long long)r->n_text);
+    es_transcript_done(&t);
+    return rc == ES_ENOTFOUND ? ES_OK : rc;
+}
+
+static int check_recording(checking *c, es_bytes key, es_bytes value, es_err *err)
+{
+    es_recording r;
+    es_err note = {0};
+    char hex[80];
+    int rc = ES_OK;
+
+    if (es_record_read_recording(value, &r, &note)) {
+        tell(c, "recording %s: %s", key_hex(hex, key), note.text);
+        return ES_OK;
+    }
+    es_key want = es_key_recording(r.media.content, r.media.track);
+    es_key time = es_key_recording_time(r.media.content, r.media.track);
+    es_bytes found;
+    if (key.n != want.n || memcmp(key.p, want.b, want.n))
+        tell(c, "recording %s: its record belongs under another key", key_hex(hex, key));
+    if (es_txn_get(c->x, ES_TABLE_TIMES, es_key_bytes(&time), &found, NULL))
+        tell(c, "recording %s: the table times does not know it", key_hex(hex, key));
+    c->out->recordings++;
+    rc = check_segments(c, key, &r, err);
+    es_recording_done(&r);
+    return rc;
+}
+
+/* Whether some recording's key starts with the first n bytes at p. */
+static bool has_recording(checking *c, const uint8_t *p, size_t n)
+{
+    es_cursor *cursor = NULL;
+    es_bytes key, value, prefix = {p, n};
+    bool found;
+
+    if (es_cursor_open(&cursor, c->x, ES_TABLE_RECORDINGS, NULL)) return true;
+    found = es_cursor_seek(cursor, prefix, &key, &value, NULL) == ES_OK && es_key_starts(key, prefix);
+    es_cursor_close(cursor);
+    return found;
+}
+
+static void check_path(checking *c, es_bytes key, es_bytes value)
+{
+    es_err note = {0};
+    char hex[80], *path = NULL;
+
+    if (es_record_read_path(value, &path, &note)) {
+        tell(c, "path %s: %s", key_hex(hex, key), note.text);
+        return;
+    }
+    es_hash128 h = es_hash_bytes(path, strlen(path));
+    if (key.n != 24 || memcmp((const uint8_t *)key.p + 8, h.b, sizeof h.b))
+        tell(c, "path %s: the key is not the hash of %s", key_hex(hex, key), path);
+    else if (!has_recording(c, key.p, 8))
+        tell(c, "path %s: no recording belongs to %s", key_hex(hex, key), path);
+    free(path);
+}
+
+static void check_time(checking *c, es_bytes key, es_bytes value)
+{
+    const uint8_t *p = key.p;
+    es_err note = {0};
+    es_time t;
+    es_bytes found;
+    char hex[80];
+
+    if (es_record_read_time(value, &t, &note)) {
+        tell(c, "time %s: %s", key_hex(hex, key), note.text);
+    } else if (key.n == 11 && p[0] == 'r') {
+        if (es_txn_get(c->x, ES_TABLE_RECORDINGS, (es_bytes){p + 1, 10}, &found, NULL))
+            tell(c, "time %s: no recording belongs to it", key_hex(hex, key));
+    } else if (key.n == 25 && p[0] == 'p') {
+        if (es_txn_get(c->x, ES_TABLE_PATHS, (es_bytes){p + 1, 24}, &found, NULL))
+            tell(c, "time %s: no path belongs to it", key_hex(hex, key));
+    } else {
+        tell(c, "time %s: the key is of no known kind", key_hex(hex, key));
+    }
+}
+
+static int check_record(checking *c, int table, es_bytes key, es_bytes value, es_err *err)
+{
+    es_err note = {0};
+    es_library l;
+    es_file f;
+    char hex[80];
+
+    switch (table) {
+    case ES_TABLE_META:
+        if (es_record_read_library(value, &l, &note)) tell(c, "library record %s: %s", key_hex(hex, key), note.text);
+        break;
+    case ES_TABLE_RECORDINGS: return check_recording(c, key, value, err);
+    case ES_TABLE_SEGMENTS: /* parsed with their recording */
+        if (key.n != 14 || es_txn_get(c->x, ES_TABLE_RECORDINGS, (es_bytes){key.p, 10}, &value, NULL))
+            tell(c, "segment %s: no recording belongs to it", key_hex(hex, key));
+        break;
+    case ES_TABLE_PATHS: check_path(c, key, value); break;
+    case ES_TABLE_FILES:
+        if (es_record_read_file(value, &f, &note)) tell(c, "file %s: %s", key_hex(hex, key), note.text);
+        break;
+    case ES_TABLE_TIMES: check_time(c, key, value); break;
+    default: break;
+    }
+    return ES_OK;
+}
+
+int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const char *sentence), void *user,
+                   es_err *err)
+{
+    checking c = {.out = out, .fault = fault, .user = user};
+    int rc = es_inside_begin(s, false, &c.x, err);
+
+    *out = (es_check){0};
+    if (rc) return rc;
+    for (int table = 0; !rc && table < ES_N_TABLES; table++) {
+        es_cursor *cursor = NULL;
+        es_bytes key, value;
+        uint64_t walked = 0;
+        rc = es_cursor_open(&cursor, c.x, table, err);
+        if (!rc) rc = es_cursor_seek(cursor, (es_bytes){0}, &key, &value, err);
+        while (rc == ES_OK) {
+            walked++;
+            rc = check_record(&c, table, key, value, err);
+            if (!rc) rc = es_cursor_next(cursor, &key, &value, err);
+        }
+        es_cursor_close(cursor);
+        if (rc == ES_ENOTFOUND) rc = ES_OK;
+        out->records += walked;
+        if (!rc && walked != es_txn_count(c.x, table))
+            tell(&c, "the table %s has %llu records and counts %llu", es_table_name(table), (unsigned long long)walked,
+                 (unsigned long long)es_txn_count(c.x, table));
+    }
+    return es_inside_end(s, c.x, rc, err);
+}

@@ -1,0 +1,71 @@
+/*
+ * inside.h - what the files of this room share and no other room sees: the store itself, its transactions and its keys.
+ *
+ * Keys. Numbers in keys are big-endian, so that LMDB's order of bytes is the order of numbers. A media is the first 64
+ * bits of its content hash, a recording is a media and a track; everything that belongs to a recording has a key that
+ * starts with the recording's, so that removing one is deleting a prefix in each table:
+ *
+ *   recordings   media 8, track 2                        segments  media 8, track 2, number 4
+ *   paths        media 8, hash of the path 16            files     device 8, inode 8
+ *   times        'r', media 8, track 2  (when its results were written)
+ *                'p', media 8, hash of the path 16  (when it was last seen there)
+ *
+ * Two contents with the same 64 bits: the second is refused with a sentence. Looking for another free number would make
+ * the keys depend on which came first; and among a million files the chance of one such pair is 3 in 10^8.
+ */
+#ifndef ES_INSIDE_H
+#define ES_INSIDE_H
+
+#include <pthread.h>
+
+#include "store/folder.h"
+#include "store/record.h"
+#include "store/store.h"
+#include "store/tables.h"
+
+struct es_store {
+    es_folder folder;
+    es_tables *tables;
+    unsigned flags;
+    pthread_rwlock_t gate; /* held shared during every transaction, alone while compacting exchanges the tables */
+};
+
+/* Begins a transaction with the gate held; es_inside_end() commits a writing one if rc is ES_OK, ends it, opens the gate
+ * and returns rc or why the commit failed. A writer on a read-only store is refused with ES_ELIBRARY. */
+int es_inside_begin(es_store *s, bool write, es_txn **x, es_err *err);
+int es_inside_end(es_store *s, es_txn *x, int rc, es_err *err);
+
+typedef struct es_key {
+    uint8_t b[32];
+    size_t n;
+} es_key;
+
+es_bytes es_key_bytes(const es_key *k);
+es_key es_key_media(es_hash128 content);
+es_key es_key_recording(es_hash128 content, int track);
+es_key es_key_segment(es_hash128 content, int track, uint32_t number);
+es_key es_key_path(es_hash128 content, const char *path);
+es_key es_key_file(uint64_t dev, uint64_t ino);
+es_key es_key_recording_time(es_hash128 content, int track);
+es_key es_key_path_time(es_hash128 content, const char *path);
+es_key es_key_schema(void);
+bool es_key_starts(es_bytes key, es_bytes prefix);
+uint64_t es_key_number(const void *p, int n); /* n big-endian bytes */
+
+/* Calls visit for every path of a media, in the order of the keys; stops where it does not return ES_OK. A path record
+ * that does not parse is noted and passed over. */
+int es_inside_paths(es_txn *x, es_hash128 content, int (*visit)(void *user, const char *path, const es_time *t),
+                    void *user, es_err *err);
+
+/* Brings the library's schema up to this program's, in one transaction. */
+int es_migrate_library(es_store *s, es_err *err);
+
+/* One way up: from the schema before `to` to `to`. */
+typedef struct es_migration {
+    uint32_t to;
+    int (*run)(es_txn *x, es_err *err); /* NULL: nothing leads here; libraries begin with this schema */
+} es_migration;
+/* The steps, in the order of `to`, from the library's schema to `newest`. */
+int es_migrate_steps(es_store *s, const es_migration *steps, int n, uint32_t newest, es_err *err);
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * migrate.c - a library made by an older program, brought up to date.
+ *
+ * The record "schema" of the table meta says which tables there are and what their keys mean. A single record that gains
+ * a field needs nothing here: it has a version of its own (record.c). A step here adds or fills a table, or changes keys.
+ * All steps that a library needs run in the writing transaction that also writes the new schema: after a crash it is
+ * either as old as before or as new as it should be. A library opened only for reading stays as it is, and is read if it
+ * is not newer than this program.
+ */
+#define _GNU_SOURCE
+#include "store/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const es_migration migrations[] = {
+    {.to = 1, .run = NULL}, /* the first format */
+};
+
+static int write_schema(es_txn *x, uint32_t schema, es_err *err)
+{
+    es_library l = {.schema = schema, .program = ES_VERSION};
+    es_record r = {0};
+    es_key k = es_key_schema();
+    int rc = es_record_write_library(&r, &l, err);
+
+    if (!rc) rc = es_txn_put(x, ES_TABLE_META, es_key_bytes(&k), (es_bytes){r.p, r.n}, err);
+    free(r.p);
+    return rc;
+}
+
+/* *schema 0 where none is written and the library is empty. */
+static int read_schema(es_txn *x, const char *dir, uint32_t *schema, es_err *err)
+{
+    es_key k = es_key_schema();
+    es_bytes value;
+    es_library l;
+    int rc = es_txn_get(x, ES_TABLE_META, es_key_bytes(&k), &value, err);
+
+    *schema = 0;
+    if (rc == ES_ENOTFOUND) {
+        for (int t = 0; t < ES_N_TABLES; t++)
+            if (es_txn_count(x, t))
+                return es_fail(err, ES_ELIBRARY, "%s: has records but does not say which schema they follow; restore a "
+                               "backup", dir);
+        return ES_OK;
+    }
+    if (!rc) rc = es_record_read_library(value, &l, err);
+    if (rc) return rc;
+    *schema = l.schema;
+    return ES_OK;
+}
+
+static int climb(es_txn *x, const char *dir, uint32_t schema, const es_migration *steps, int n, es_err *err)
+{
+    for (int i = 0; i < n; i++) {
+        int rc;
+        if (steps[i].to <= schema) continue;
+        if (!steps[i].run)
+            return es_fail(err, ES_ELIBRARY, "%s: has schema %u, and no way leads from it to %u", dir, (unsigned)schema,
+                           (unsigned)steps[i].to);
+        rc = steps[i].run(x, err);
+        if (rc) return rc;
+        schema = steps[i].to;
+    }
+    return ES_OK;
+}
+
+int es_migrate_steps(es_store *s, const es_migration *steps, int n, uint32_t newest, es_err *err)
+{
+    const char *dir = s->folder.dir;
+    es_txn *x = NULL;
+    uint32_t schema = 0;
+    bool fresh = false;
+    int rc = es_inside_begin(s, false, &x, err);
+
+    if (rc) return rc;
+    rc = read_schema(x, dir, &schema, err);
+    rc = es_inside_end(s, x, rc, err);
+    if (rc) return rc;
+    if (schema > newest)
+        return es_fail(err, ES_ENEWER, "%s: has schema %u, this program knows up to %u: use the newer program", dir,
+                       (unsigned)schema, (unsigned)newest);
+    if (schema == newest || (s->flags & ES_STORE_READ_ONLY)) return ES_OK;
+    rc = es_inside_begin(s, true, &x, err);
+    if (rc) return rc;
+    rc = read_schema(x, dir, &schema, err); /* again: another process may have been faster */
+    fresh = !rc && schema == 0;
+    if (!rc && !fresh) rc = climb(x, dir, schema, steps, n, err);
+    if (!rc && schema < newest) rc = write_schema(x, newest, err);
+    return es_inside_end(s, x, rc, err);
+}
+
+int es_migrate_library(es_store *s, es_err *err)
+{
+    return es_migrate_steps(s, migrations, (int)(sizeof migrations / sizeof *migrations), ES_STORE_SCHEMA, err);
+}
