@@ -23,6 +23,48 @@
         }                                                                                                              \
     } while (0)
 
+/* ---- counting allocations ---- */
+
+static unsigned long n_allocations;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ES_OWN_MALLOC 0
+#endif
+#endif
+#ifndef ES_OWN_MALLOC
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define ES_OWN_MALLOC 1
+#else
+#define ES_OWN_MALLOC 0
+#endif
+#endif
+
+/* The program's own malloc stands before the library's, for every caller; sanitizers bring one of theirs. */
+#if ES_OWN_MALLOC
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+
+void *malloc(size_t n)
+{
+    n_allocations++;
+    return __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    n_allocations++;
+    return __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+    n_allocations++;
+    return __libc_realloc(p, n);
+}
+#endif
+
 /* ---- a model that runs ---- */
 
 typedef struct rig {
@@ -48,7 +90,8 @@ static void rig_close(rig *g)
     *g = (rig){0};
 }
 
-static bool rig_open(rig *g, const char *path, es_whisper_limits limits, int threads)
+/* flags: es_plan_flags. */
+static bool rig_open_as(rig *g, const char *path, es_whisper_limits limits, int threads, unsigned flags)
 {
     es_fault fault = {0};
     int32_t quiet[128];
@@ -66,6 +109,7 @@ static bool rig_open(rig *g, const char *path, es_whisper_limits limits, int thr
     }
     if (!rc) n = es_bpe_non_speech(g->bpe, quiet, 128);
     if (!rc) rc = es_plan_open(&g->p, ES_CPU, threads, &g->err);
+    if (!rc) es_plan_flags(g->p, flags, 5);
     if (!rc)
         rc = es_whisper_plan(&g->m, g->p, "whisper", g->w, &g->dims, limits, quiet, (int)n, 220, &g->err);
     if (!rc) rc = es_plan_finish(g->p, 0, &g->err);
@@ -81,6 +125,11 @@ static bool rig_open(rig *g, const char *path, es_whisper_limits limits, int thr
         rig_close(g);
     }
     return rc == ES_OK;
+}
+
+static bool rig_open(rig *g, const char *path, es_whisper_limits limits, int threads)
+{
+    return rig_open_as(g, path, limits, threads, 0);
 }
 
 static float *debug_copy(rig *g, const char *what)
@@ -684,6 +733,88 @@ static void independence(void)
     rig_close(&many);
 }
 
+/* ---- structure: memory ---- */
+
+enum { SAID = 4 };
+
+typedef struct window_result {
+    float *encoded, *logits;
+    es_whisper_output out;
+    int first[SAID + 1];
+    float p[SAID];
+} window_result;
+
+/* Everything that is done to a window. */
+static void whole_window(rig *g, const float *pcm, int frames, window_result *r)
+{
+    static const int32_t text[SAID] = {400, 370, 452, 7177};
+    es_whisper_window w = {.pcm = pcm, .frames = frames, .fill = 0};
+    es_whisper_request q = case_request(g, 1);
+
+    es_whisper_tops(g->m, &pcm, &frames, 1, &w.top);
+    es_whisper_encode(g->m, &w, 1);
+    OK(es_whisper_decode(g->m, &q, &r->out, &g->err), g->err);
+    es_tensor e = es_whisper_debug(g->m, "encoder"), l = es_whisper_debug(g->m, "logits");
+    es_state_get(g->a, e, 0, r->encoded, es_tensor_bytes(e));
+    es_state_get(g->a, l, 0, r->logits, es_tensor_bytes(l));
+    OK(es_whisper_align(g->m, 0, q.prompt + q.sot_at, 3, text, SAID, frames, r->first, r->p, &g->err), g->err);
+}
+
+/* A plan whose tensors share memory gives the bits of one where each has its own, wherever they were put. */
+static void sharing(void)
+{
+    static const unsigned flags[3] = {ES_PLAN_SEPARATE | ES_PLAN_POISON, 0, ES_PLAN_SHUFFLE | ES_PLAN_POISON};
+    char path[4096];
+    rig g;
+    window_result r[3];
+    float *pcm = noise_window(21);
+    size_t encoded = AUDIO * WIDTH * sizeof(float), logits = 51865 * sizeof(float);
+
+    if (!seeded_pack(path)) return;
+    for (int i = 0; i < 3; i++) {
+        es_whisper_limits limits = {.windows = 1, .slots = 1, .prompt_rows = 40, .align = true};
+        if (!rig_open_as(&g, path, limits, 2, flags[i])) return;
+        r[i].encoded = malloc(encoded);
+        r[i].logits = malloc(logits);
+        whole_window(&g, pcm, 2900, &r[i]);
+        rig_close(&g);
+        CHECK(!memcmp(r[i].encoded, r[0].encoded, encoded), "plan %d: another encoding", i);
+        CHECK(!memcmp(r[i].logits, r[0].logits, logits), "plan %d: other logits", i);
+        CHECK(!memcmp(r[i].first, r[0].first, sizeof r[0].first), "plan %d: other times", i);
+        CHECK(!memcmp(r[i].p, r[0].p, sizeof r[0].p), "plan %d: other probabilities", i);
+        same_output("plan", i, &r[i].out, &r[0].out);
+    }
+    for (int i = 0; i < 3; i++) {
+        free(r[i].encoded);
+        free(r[i].logits);
+    }
+    free(pcm);
+}
+
+/* After the first window nothing is allocated: by the backend's own count, and by ours of malloc. */
+static void allocations(void)
+{
+    char path[4096];
+    rig g;
+    float *pcm = noise_window(4);
+    window_result r = {.encoded = malloc(AUDIO * WIDTH * sizeof(float)), .logits = malloc(51865 * sizeof(float))};
+
+    if (!seeded_pack(path)) return;
+    es_whisper_limits limits = {.windows = 1, .slots = 1, .prompt_rows = 40, .align = true};
+    if (!rig_open(&g, path, limits, 2)) return;
+    whole_window(&g, pcm, 1000, &r);
+    uint64_t device = es_device_allocations(g.d);
+    unsigned long host = n_allocations;
+    CHECK(host > 0 || !ES_OWN_MALLOC, "allocations are not counted");
+    whole_window(&g, pcm, 3000, &r);
+    CHECK_INT(n_allocations - host, 0);
+    CHECK_INT(es_device_allocations(g.d) - device, 0);
+    free(r.encoded);
+    free(r.logits);
+    free(pcm);
+    rig_close(&g);
+}
+
 /* ---- values: trained packs against a reference implementation ---- */
 
 /* A 16-bit mono wav at 16 kHz as floats; the caller frees. */
@@ -966,6 +1097,7 @@ static const es_test tests[] = {
     {"presets", presets}, {"ids", ids},       {"warping", warping},
     {"refusals", refusals}, {"mirror", mirror}, {"cuda_plan", cuda_plan},
     {"twin", twin},         {"independence", independence},
+    {"sharing", sharing},   {"allocations", allocations},
     {"tiny_values", tiny_values}, {"base_values", base_values},
 };
 
