@@ -73,6 +73,46 @@ int cli_run_plan(const cli_settings *s)
     return CLI_OK;
 }
 
+static int bench_listen(void *user, const es_event *e)
+{
+    const cli_settings *s = user;
+    char line[256];
+
+    if (e->kind == ES_EVENT_NOTE && !s->quiet) cli_say("%s", e->text ? e->text : "");
+    if (e->kind == ES_EVENT_PROGRESS && !s->quiet && cli_is_terminal()) {
+        snprintf(line, sizeof line, "%s %3d %%", e->stage ? e->stage : "", (int)(100 * e->fraction));
+        cli_progress_show(line);
+    }
+    return cli_interrupted();
+}
+
+int cli_run_bench(const cli_settings *s)
+{
+    es_engine_options options;
+    es_speech_options speech;
+    es_error error = {0};
+    es_engine *engine = NULL;
+    cli_settings copy = *s;
+    char *text = NULL;
+    size_t bytes = 0;
+    int code = CLI_OK;
+
+    cli_engine_options(&options, s);
+    cli_speech_options(&speech, s);
+    cli_signals_catch();
+    if (es_engine_open(&engine, &options, &error)) return cli_fail(&error);
+    if (es_engine_bench(engine, s->args[0], &speech, s->json ? "json" : "text", bench_listen, &copy, &text, &bytes,
+                        &error)) {
+        code = cli_fail_input(&error);
+    } else {
+        cli_progress_show(NULL);
+        fwrite(text, 1, bytes, stdout);
+    }
+    es_free(text);
+    es_engine_close(engine);
+    return code;
+}
+
 int cli_run_doctor(const cli_settings *s)
 {
     es_engine_options options;

@@ -11,6 +11,7 @@
 #include "base/types.h"
 #include "earshot.h"
 #include "pipeline/session.h"
+#include "store/store.h"
 
 struct es_engine {
     es_session *session;
@@ -18,7 +19,8 @@ struct es_engine {
 
 struct es_speech {
     es_transcript transcript;
-    es_media_info media; /* of a recording; zeroed for samples */
+    es_media_info media; /* of a recording; for samples the length alone */
+    es_made made;
 };
 
 /* Copies the sentence out and returns rc; error may be NULL. */

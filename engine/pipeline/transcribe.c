@@ -17,12 +17,14 @@
  * What the user tells beforehand (prompt) goes before every window, not only the first: without the previous text it
  * would otherwise be forgotten after 30 seconds. The history gets the room that the prompt leaves.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "pipeline/transcribe.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "audio/mel.h"
 #include "pipeline/window.h"
@@ -55,8 +57,23 @@ typedef struct job {
     int language;                /* index, -1 not known yet */
     double said_until;           /* seconds */
     es_transcript *to;
+    es_transcribe_times times;
     es_err *err;
 } job;
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void add_times(es_transcribe_times *to, const es_transcribe_times *t)
+{
+    to->listen += t->listen, to->encode += t->encode, to->decode += t->decode, to->align += t->align;
+    to->windows += t->windows, to->attempts += t->attempts, to->tokens += t->tokens;
+}
 
 /* ---- options ---- */
 
@@ -243,8 +260,12 @@ static int decode_window(job *j, int64_t seek, int frames)
     es_whisper_output out;
     int rc = ES_OK;
     bool done = false;
+    double began = seconds();
 
     es_whisper_encode(t->model, &sound, 1);
+    j->times.encode += seconds() - began;
+    j->times.windows++;
+    began = seconds();
     if (j->language < 0 || (each_window(j->o) && j->rules.multilingual)) rc = detect_language(j);
     if (rc != ES_OK) return rc;
     es_window_begin(w, &j->rules, seek, frames, SLOT, j->language, t->history, t->n_history);
@@ -253,7 +274,10 @@ static int decode_window(job *j, int64_t seek, int frames)
         rc = es_whisper_decode(t->model, &request, &out, j->err);
         if (rc != ES_OK) return rc;
         done = es_window_judge(w, &j->rules, &out, &t->scratch);
+        j->times.attempts++;
+        j->times.tokens += out.n;
     }
+    j->times.decode += seconds() - began;
     return ES_OK;
 }
 
@@ -293,7 +317,9 @@ static int take_window(job *j, int64_t seek, int frames, int64_t *next)
     if (rc != ES_OK || es_window_is_silence(w, &j->rules)) return rc;
     int n = es_window_split(w, &j->rules, t->pieces, next, &ends);
     if (j->o->words) {
+        double began = seconds();
         rc = es_window_align(w, &j->rules, t->model, t->pieces, n, &j->said_until, &t->scratch, j->err);
+        j->times.align += seconds() - began;
         if (rc != ES_OK) return rc;
         if (j->o->seek_words && !ends) *next = es_window_after_words(w, j->said_until, *next);
     }
@@ -315,7 +341,9 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
         strcpy(to->language, es_language_code(j.language));
         to->language_probability = 1;
     }
+    double began = seconds();
     rc = find_top(&j);
+    j.times.listen = seconds() - began;
     for (int64_t seek = 0, next; rc == ES_OK && seek < j.frames; seek = next) {
         int frames = (int)(j.frames - seek < ES_MEL_WINDOW_FRAMES ? j.frames - seek : ES_MEL_WINDOW_FRAMES);
         next = seek + frames;
@@ -323,6 +351,7 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
         if (rc == ES_OK && !is_quiet(&j, frames)) rc = take_window(&j, seek, frames, &next);
         if (rc == ES_OK) rc = tell(&j, "transcribing", next);
     }
+    if (o->times) add_times(o->times, &j.times);
     return rc;
 }
 

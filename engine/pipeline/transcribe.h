@@ -26,6 +26,12 @@ es_sound es_sound_of(es_spool *s); /* borrows the spool */
 /* 0 to go on, else ES_ECANCELLED; what: "listening" (first pass) or "transcribing". */
 typedef int (*es_transcribe_progress)(void *user, const char *what, int64_t done_ms, int64_t all_ms);
 
+/* Where the time went, in seconds of wall clock; each call adds to it. */
+typedef struct es_transcribe_times {
+    double listen, encode, decode, align; /* first pass; mel and encoder; language and text; words */
+    int64_t windows, attempts, tokens;    /* windows that reached the model, their decodings, tokens sampled */
+} es_transcribe_times;
+
 typedef struct es_transcribe_options {
     const char *language;   /* code or name; NULL or "auto": of the first window with sound; "each": of every window */
     bool translate;         /* into English */
@@ -44,6 +50,7 @@ typedef struct es_transcribe_options {
     es_hash128 content;     /* of the recording: seeds the sampling at temperatures above 0 */
     es_transcribe_progress progress; /* NULL: none */
     void *user;
+    es_transcribe_times *times; /* NULL: not measured */
 } es_transcribe_options;
 
 /* auto, transcribe, timestamps, no words, no previous text, temperatures 0 0.2 .. 1, limits 2.4, -1, 0.6, 1 s, -70 dBFS. */

@@ -1,0 +1,142 @@
+/*
+ * cmd_show.c - `earshot list` and `earshot show`: what is in the library, for people or as JSON.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "earshot.h"
+#include "term.h"
+
+/* A string as JSON has it. Bytes that are not UTF-8 (file names may hold any) become U+FFFD. */
+static void json_string(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    putchar('"');
+    while (*p) {
+        int more = *p >= 0xF0 && *p < 0xF5 ? 3 : *p >= 0xE0 ? (*p < 0xF0 ? 2 : -1) : *p >= 0xC2 ? 1 : *p < 0x80 ? 0 : -1;
+        for (int i = 1; i <= more; i++)
+            if ((p[i] & 0xC0) != 0x80) more = -1;
+        if (more >= 2 && ((*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) || (*p == 0xF0 && p[1] < 0x90) ||
+                          (*p == 0xF4 && p[1] > 0x8F)))
+            more = -1;
+        if (more < 0) {
+            fputs("\\ufffd", stdout);
+            p++;
+        } else if (*p == '"' || *p == '\\') {
+            printf("\\%c", *p++);
+        } else if (*p < 0x20) {
+            printf("\\u%04x", *p++);
+        } else {
+            fwrite(p, 1, (size_t)more + 1, stdout);
+            p += more + 1;
+        }
+    }
+    putchar('"');
+}
+
+typedef struct listing {
+    bool json;
+    uint64_t n, words;
+    int64_t ms;
+} listing;
+
+static int list_one(void *user, const es_recording *r)
+{
+    listing *l = user;
+
+    if (l->json) {
+        printf("%s\n  {\"id\": \"%s\", \"track\": %d, \"path\": ", l->n ? "," : "", r->id, r->track + 1);
+        json_string(r->path);
+        printf(", \"bytes\": %" PRIu64 ", \"duration_ms\": %" PRId64 ", \"container\": ", r->bytes, r->duration_ms);
+        json_string(r->container);
+        fputs(", \"codec\": ", stdout);
+        json_string(r->codec);
+        fputs(", \"language\": ", stdout);
+        json_string(r->language);
+        printf(", \"segments\": %" PRIu64 ", \"words\": %" PRIu64 ", \"asr\": ", r->segments, r->words);
+        json_string(r->asr);
+        printf(", \"settings\": %s, \"ingested_ms\": %" PRId64 "}", *r->settings ? r->settings : "{}", r->ingested_ms);
+    } else {
+        printf("%.10s  %9s  %-4s %6" PRIu64 " words  %s", r->id, cli_length(r->duration_ms),
+               *r->language ? r->language : "-", r->words, cli_shown(r->path));
+        if (r->track) printf(" (track %d)", r->track + 1);
+        putchar('\n');
+    }
+    l->n++, l->words += r->words, l->ms += r->duration_ms;
+    return cli_interrupted();
+}
+
+int cli_run_list(const cli_settings *s)
+{
+    es_error error = {0};
+    es_library *library = NULL;
+    listing l = {.json = s->json};
+    int code = CLI_OK;
+
+    if (es_library_open(&library, s->library, ES_LIBRARY_READ_ONLY, &error)) return cli_fail(&error);
+    if (s->json) putchar('[');
+    if (es_library_list(library, list_one, &l, &error)) code = cli_fail(&error);
+    if (s->json) puts(l.n ? "\n]" : "]");
+    else if (!s->quiet && !l.n) printf("%s holds no recordings yet\n", cli_shown(es_library_folder(library)));
+    else if (!s->quiet)
+        printf("%" PRIu64 " recording%s, %s, %" PRIu64 " words\n", l.n, l.n == 1 ? "" : "s", cli_length(l.ms), l.words);
+    es_library_close(library);
+    return code;
+}
+
+static int show_head(void *user, const es_recording *r)
+{
+    const cli_settings *s = user;
+
+    if (s->quiet) return 0;
+    printf("%s\n", cli_shown(r->path));
+    printf("  %s, %s/%s, %d Hz, %d channel%s, id %.10s\n", cli_length(r->duration_ms), cli_shown(r->container),
+           cli_shown(r->codec), r->sample_rate, r->channels, r->channels == 1 ? "" : "s", r->id);
+    printf("  %" PRIu64 " words", r->words);
+    if (*r->language) printf(" (%s)", r->language);
+    if (*r->asr) printf(", by %s", cli_shown(r->asr));
+    putchar('\n');
+    if (r->damaged_packets) printf("  %" PRId64 " damaged packets were skipped\n", r->damaged_packets);
+    if (r->truncated) puts("  the file ends early: what was there was taken");
+    putchar('\n');
+    return 0;
+}
+
+static void show_speech(const es_speech *speech, bool text_only)
+{
+    es_segment_view v;
+
+    for (size_t i = 0; i < es_speech_segments(speech); i++) {
+        if (es_speech_segment(speech, i, &v)) continue;
+        size_t skip = 0;
+        while (skip < v.text_bytes && v.text[skip] == ' ') skip++;
+        if (!text_only) printf("%9s  ", cli_length(v.start_ms));
+        printf("%.*s\n", (int)(v.text_bytes - skip), v.text + skip);
+    }
+}
+
+int cli_run_show(const cli_settings *s)
+{
+    es_error error = {0};
+    es_library *library = NULL;
+    int code = CLI_OK;
+
+    if (es_library_open(&library, s->library, ES_LIBRARY_READ_ONLY, &error)) return cli_fail(&error);
+    for (int i = 0; i < s->n_args && !cli_interrupted(); i++) {
+        es_speech *speech = NULL;
+        cli_settings head = *s;
+        error = (es_error){0};
+        if (i && !s->json && !s->text) putchar('\n');
+        if (es_library_find(library, s->args[i], s->json || s->text ? NULL : show_head, &head, &speech, &error)) {
+            code = cli_fail_input(&error);
+        } else {
+            show_speech(speech, s->text);
+        }
+        es_speech_close(speech);
+    }
+    es_library_close(library);
+    return code;
+}

@@ -1,0 +1,190 @@
+/*
+ * earshot_engine.c - the public door, second part: models that listen, to files and to samples.
+ */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "door.h"
+#include "library.h"
+#include "media/decode.h"
+#include "pipeline/bench.h"
+#include "pipeline/ingest.h"
+#include "pipeline/transcribe.h"
+
+int es_engine_open(es_engine **out, const es_engine_options *options, es_error *error)
+{
+    es_session_options o;
+    es_engine *e = NULL;
+    es_err err = {0};
+    char models[4096];
+    int rc = es_door_session_options(&o, options, models, sizeof models, &err);
+
+    *out = NULL;
+    if (rc == ES_OK && !(e = calloc(1, sizeof *e))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
+    if (rc == ES_OK) rc = es_session_open(&e->session, &o, &err);
+    if (rc == ES_OK) {
+        *out = e;
+        e = NULL; /* the caller's from here on */
+    }
+    es_engine_close(e);
+    return es_door_give(error, rc, &err);
+}
+
+void es_engine_close(es_engine *engine)
+{
+    if (!engine) return;
+    es_session_close(engine->session);
+    free(engine);
+}
+
+/* ---- options and events, from the door's words into the rooms' ------------------------------------------------------ */
+
+static int speech_options(es_transcribe_options *out, const es_speech_options *options, es_err *err)
+{
+    es_speech_options o = ES_SPEECH_OPTIONS;
+    char shown[100];
+
+    if (!es_door_options(&o, sizeof o, options)) return es_fail(err, ES_EARG, "es_speech_options has no valid size");
+    *out = es_transcribe_defaults();
+    out->language = o.language;
+    out->prompt = o.prompt;
+    out->words = !o.no_words;
+    out->seek_words = o.seek_words && !o.no_words;
+    if (o.task && !strcmp(o.task, "translate")) out->translate = true;
+    else if (o.task && strcmp(o.task, "transcribe"))
+        return es_fail(err, ES_EARG, "the task is transcribe or translate, not %s", es_printable(shown, sizeof shown, o.task));
+    if (o.seek_words && o.no_words)
+        return es_fail(err, ES_EARG, "windows cannot follow the words when no words are wanted");
+    if (isnan(o.temperature) || o.temperature > 10)
+        return es_fail(err, ES_EARG, "the temperature %g is not between 0 and 10", o.temperature);
+    if (o.temperature >= 0) {
+        out->temperature[0] = (float)o.temperature;
+        out->n_temperatures = 1;
+    }
+    return ES_OK;
+}
+
+typedef struct passer {
+    es_event_fn listen;
+    void *user;
+} passer;
+
+_Static_assert((int)ES_EVENT_START == ES_INGEST_START && (int)ES_EVENT_PROGRESS == ES_INGEST_PROGRESS &&
+                   (int)ES_EVENT_STORED == ES_INGEST_STORED && (int)ES_EVENT_KNOWN == ES_INGEST_KNOWN &&
+                   (int)ES_EVENT_FAILED == ES_INGEST_FAILED && (int)ES_EVENT_NOTE == ES_INGEST_NOTE,
+               "the kinds of events are the same numbers");
+
+static int pass_event(void *user, const es_ingest_event *e)
+{
+    const passer *p = user;
+    es_event out = {.kind = (es_event_kind)e->kind, .path = e->path, .index = e->index, .count = e->count,
+                    .stage = e->stage, .fraction = e->fraction, .eta_seconds = e->eta_seconds,
+                    .eta_all_seconds = e->eta_all_seconds, .speed = e->speed, .audio_ms = e->audio_ms,
+                    .seconds = e->seconds, .words = e->words, .text = e->text};
+
+    return p->listen(p->user, &out);
+}
+
+/* ---- files -------------------------------------------------------------------------------------------------------- */
+
+int es_engine_ingest(es_engine *engine, es_library *library, const char *const *paths, size_t n,
+                     const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
+                     es_error *error)
+{
+    es_ingest_options o = ES_INGEST_OPTIONS;
+    es_ingest_tally tally = {0};
+    passer p = {listen, user};
+    es_err err = {0};
+    int rc = ES_OK;
+
+    if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_ingest_options has no valid size");
+    if (rc == ES_OK && o.track < 0) rc = es_fail(&err, ES_EARG, "there is no audio stream %d", o.track);
+    es_ingest_job job = {.session = engine->session, .store = library->store, .track = o.track, .again = o.again,
+                         .listen = listen ? pass_event : NULL, .user = &p};
+    if (rc == ES_OK) rc = speech_options(&job.speech, o.speech, &err);
+    if (rc == ES_OK) rc = es_ingest(&job, paths, n, &tally, &err);
+    if (report)
+        *report = (es_ingest_report){.files = tally.files, .stored = tally.stored, .known = tally.known,
+                                     .failed = tally.failed, .audio_ms = tally.audio_ms, .seconds = tally.seconds};
+    return es_door_give(error, rc, &err);
+}
+
+int es_engine_bench(es_engine *engine, const char *path, const es_speech_options *options, const char *format,
+                    es_event_fn listen, void *user, char **text, size_t *bytes, es_error *error)
+{
+    es_transcribe_options speech;
+    passer p = {listen, user};
+    es_err err = {0};
+    bool json = format && !strcmp(format, "json");
+    int rc = speech_options(&speech, options, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK && format && !json && strcmp(format, "text")) rc = es_fail(&err, ES_EARG, "figures come as text or json");
+    if (rc == ES_OK)
+        rc = es_bench(engine->session, path, &speech, json, listen ? pass_event : NULL, &p, text, bytes, &err);
+    return es_door_give(error, rc, &err);
+}
+
+/* ---- samples ------------------------------------------------------------------------------------------------------ */
+
+typedef struct hearing {
+    const passer *p;
+    double began;
+} hearing;
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int on_progress(void *user, const char *what, int64_t done_ms, int64_t all_ms)
+{
+    const hearing *h = user;
+    double spent = now() - h->began, fraction = all_ms > 0 ? (double)done_ms / (double)all_ms : 1;
+    es_event e = {.kind = ES_EVENT_PROGRESS, .path = "", .count = 1, .stage = what, .fraction = fraction,
+                  .eta_seconds = fraction > 0 ? spent / fraction - spent : -1, .eta_all_seconds = -1,
+                  .speed = spent > 0 ? (double)done_ms / 1000 / spent : 0, .audio_ms = all_ms, .seconds = spent};
+
+    e.eta_all_seconds = e.eta_seconds;
+    return h->p->listen(h->p->user, &e);
+}
+
+int es_engine_transcribe(es_engine *engine, es_speech **out, const float *samples, int64_t n,
+                         const es_speech_options *options, es_event_fn listen, void *user, es_error *error)
+{
+    es_transcribe_options o;
+    passer p = {listen, user};
+    hearing h = {&p, now()};
+    es_spool *spool = NULL;
+    es_speech *s = NULL;
+    es_err err = {0};
+    int rc = speech_options(&o, options, &err);
+
+    *out = NULL;
+    if (rc == ES_OK && (n < 0 || (n > 0 && !samples))) rc = es_fail(&err, ES_EARG, "there are no samples");
+    if (rc == ES_OK && !(s = calloc(1, sizeof *s))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
+    if (rc == ES_OK) rc = es_session_ready(engine->session, &err);
+    if (rc == ES_OK) rc = es_spool_from(&spool, samples, n, &err);
+    if (rc == ES_OK) {
+        es_sound sound = es_sound_of(spool);
+        o.content = es_hash_bytes(samples, (size_t)n * sizeof *samples);
+        o.progress = listen ? on_progress : NULL;
+        o.user = &h;
+        rc = es_transcribe(es_session_transcriber(engine->session), &sound, &o, &s->transcript, &err);
+    }
+    if (rc == ES_OK) {
+        s->media.duration_ms = n * 1000 / ES_RATE;
+        *out = s;
+        s = NULL; /* the caller's from here on */
+    }
+    es_spool_close(spool);
+    es_speech_close(s);
+    return es_door_give(error, rc, &err);
+}

@@ -1,0 +1,17 @@
+/*
+ * bench.h - the main job on one file, measured.
+ */
+#ifndef ES_BENCH_H
+#define ES_BENCH_H
+
+#include "pipeline/ingest.h"
+
+/* Ingests path into a library of its own in a temporary folder ($TMPDIR or /tmp), which is removed. *text, the caller's
+ * to free, holds seconds of each stage, times real time and the peak of memory, for people or as JSON. */
+int es_bench(es_session *session, const char *path, const es_transcribe_options *speech, bool json, es_ingest_fn listen,
+             void *user, char **text, size_t *bytes, es_err *err);
+
+/* The most memory this process ever had resident, in bytes; 0 where the system does not say. */
+uint64_t es_bench_peak_bytes(void);
+
+#endif

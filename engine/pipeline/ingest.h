@@ -1,0 +1,70 @@
+/*
+ * ingest.h - the walk: media files in, their words in the library.
+ *
+ * Every file goes through the same steps - read for its hash, looked up, decoded, transcribed, stored - and is in the
+ * library either whole or not at all. A file that fails is told and passed over; what makes every file fail (no memory
+ * for the model, a broken library) ends the walk.
+ */
+#ifndef ES_INGEST_H
+#define ES_INGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "pipeline/session.h"
+#include "pipeline/transcribe.h"
+#include "store/store.h"
+
+typedef enum es_ingest_kind {
+    ES_INGEST_START,
+    ES_INGEST_PROGRESS,
+    ES_INGEST_STORED,
+    ES_INGEST_KNOWN,
+    ES_INGEST_FAILED,
+    ES_INGEST_NOTE
+} es_ingest_kind;
+
+typedef struct es_ingest_event {
+    es_ingest_kind kind;
+    const char *path;
+    size_t index, count;
+    const char *stage;
+    double fraction;                    /* 0 .. 1 of this file's work */
+    double eta_seconds, eta_all_seconds; /* < 0: not known */
+    double speed;                       /* seconds of sound a second; 0: not known */
+    int64_t audio_ms;
+    double seconds;
+    uint64_t words;
+    const char *text;
+} es_ingest_event;
+
+/* Anything but 0 cancels. Progress comes at most ten times a second. */
+typedef int (*es_ingest_fn)(void *user, const es_ingest_event *e);
+
+typedef struct es_ingest_job {
+    es_session *session;
+    es_store *store;
+    es_transcribe_options speech;
+    int track;              /* from 0 */
+    bool again;             /* compute what is known once more */
+    es_ingest_fn listen;    /* may be NULL */
+    void *user;
+} es_ingest_job;
+
+typedef struct es_ingest_tally {
+    size_t files, stored, known, failed;
+    int64_t audio_ms;
+    double seconds;
+    double decode_seconds, speech_seconds, store_seconds; /* of the stages, over all files */
+    es_transcribe_times times;                            /* inside speech */
+} es_ingest_tally;
+
+/* ES_OK also when files failed. tally may be NULL. */
+int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_ingest_tally *tally, es_err *err);
+
+/* The settings that can change a result, as canonical JSON; the caller frees. NULL without memory. */
+char *es_ingest_settings(const es_transcribe_options *speech);
+
+#endif
