@@ -242,10 +242,9 @@ int es_whisper_plan(es_whisper **out, es_plan *p, const char *name, const es_wei
         m->fresh = calloc((size_t)S, sizeof *m->fresh);
         m->mask = calloc((size_t)(dims->vocab + 31) / 32, sizeof *m->mask);
         m->host_rows = calloc((size_t)most, sizeof *m->host_rows);
-        m->host_step = calloc((size_t)S * 8, sizeof *m->host_step);
         m->host_wanted = calloc((size_t)S * 2, sizeof *m->host_wanted);
     }
-    if (!m || !m->slots || !m->picks || !m->fresh || !m->mask || !m->host_rows || !m->host_step || !m->host_wanted) {
+    if (!m || !m->slots || !m->picks || !m->fresh || !m->mask || !m->host_rows || !m->host_wanted) {
         rc = es_fail(err, ES_ENOMEM, "%s: no memory for the tables of %d slots", name, S);
         goto out;
     }
@@ -297,7 +296,6 @@ void es_whisper_close(es_whisper *m)
     free(m->fresh);
     free(m->mask);
     free(m->host_rows);
-    free(m->host_step);
     free(m->host_wanted);
     free(m->align_work);
     free(m);
@@ -332,8 +330,8 @@ int es_whisper_start(es_whisper *m, es_arena *a, es_err *err)
         for (int i = 0; i < ES_WHISPER_POSITIONS; i++) m->host_rows[i] = s;
         es_state_put(a, m->parent, (size_t)s * ES_WHISPER_POSITIONS * 4, m->host_rows, ES_WHISPER_POSITIONS * 4);
     }
-    for (int s = 0; s < S; s++) m->host_step[s] = -1;
-    es_state_put(a, m->step.slot, 0, m->host_step, (size_t)S * 4);
+    for (int s = 0; s < S; s++) m->host_wanted[s] = -1;
+    es_state_put(a, m->step.slot, 0, m->host_wanted, (size_t)S * 4);
     return ES_OK;
 }
 

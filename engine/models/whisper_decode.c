@@ -17,7 +17,7 @@
  * that has ended idles through the rest.
  *
  * A prefill must not move slots that are in the middle of their windows: it is given a table of slots in which only the
- * new ones are awake, and what it leaves is merged into the table of all.
+ * new ones are awake (pick() leaves the inputs of the others alone), and what it leaves is merged into the table of all.
  */
 #include "models/whisper_parts.h"
 
@@ -126,20 +126,6 @@ void es_whisper_begin(es_whisper *m, const es_whisper_request *q)
                                        .pos = q->n_prompt};
 }
 
-static void step_inputs(es_whisper *m, int32_t *host /* [4, S] */, bool put)
-{
-    size_t bytes = (size_t)m->limits.slots * sizeof(int32_t);
-    const es_tensor t[4] = {m->step.id, m->step.pos, m->step.slot, m->step.len};
-
-    for (int i = 0; i < 4; i++) {
-        if (put)
-            es_state_put(m->arena, t[i], 0, host + i * m->limits.slots, bytes);
-        else
-            es_state_get(m->arena, t[i], 0, host + i * m->limits.slots, bytes);
-    }
-}
-
-/* Rows that have no slot yet are idle in every array, so that what earlier runs left there is not read. */
 static void put_rows(es_whisper *m, const es_whisper_rows *to, const int32_t *rows /* [4, R] */, int R, int n)
 {
     int32_t live = n;
@@ -196,24 +182,19 @@ static void prefill_some(es_whisper *m)
 static void prefill_all(es_whisper *m)
 {
     int S = m->limits.slots;
-    int32_t *before = m->host_step, *after = m->host_step + 4 * S;
 
     for (;;) {
         int waiting = 0;
         for (int i = 0; i < S; i++) waiting += m->slots[i].phase == ES_SLOT_BEGUN;
         if (!waiting) return;
-        step_inputs(m, before, false);
         prefill_some(m);
-        step_inputs(m, after, false);
         es_state_get(m->arena, m->pick, 0, m->fresh, (size_t)S * sizeof *m->fresh);
         for (int i = 0; i < S; i++) {
             es_whisper_slot *s = &m->slots[i];
             if (s->phase != ES_SLOT_BEGUN || s->fed < s->n_prompt) continue;
             m->picks[i] = m->fresh[i];
             s->phase = m->fresh[i].mode == ES_PICK_IDLE ? ES_SLOT_ENDED : ES_SLOT_LIVE;
-            for (int j = 0; j < 4; j++) before[j * S + i] = after[j * S + i];
         }
-        step_inputs(m, before, true);
         es_state_put(m->arena, m->pick, 0, m->picks, (size_t)S * sizeof *m->picks);
     }
 }
