@@ -177,7 +177,9 @@ static void edge(es_run *r, bool before)
 
     for (int i = 0; i < r->n_uses; i++) {
         int id = r->uses[i].t.id;
-        if (id < 0) continue;
+        bool again = false; /* three columns of one tensor are one block */
+        for (int j = 0; j < i; j++) again = again || r->uses[j].t.id == id;
+        if (id < 0 || again) continue;
         const es_block *b = &r->program->blocks[id];
         if ((before ? b->first : b->last) != r->op || b->bytes == 0) continue;
         char *p = r->scratch + b->offset;
