@@ -223,6 +223,7 @@ static void test_refuses_what_is_no_file(void)
 static void test_refuses_what_is_no_sound(void)
 {
     static const char text[] = "This file says it is a film.\nIt is a text, and has been one all along.\n";
+    static const char subtitles[] = "1\n00:00:01,000 --> 00:00:02,000\nHello.\n\n";
     uint8_t noise[20000];
     es_noise n = {7};
 
@@ -230,7 +231,7 @@ static void test_refuses_what_is_no_sound(void)
     refuse(in_folder("text.mp4"), ES_EFORMAT, "holds text");
     write_file(in_folder("text.txt"), text, sizeof text - 1);
     refuse(in_folder("text.txt"), ES_EFORMAT, "holds text");
-    write_file(in_folder("words.srt"), "1\n00:00:01,000 --> 00:00:02,000\nHello.\n\n", 42);
+    write_file(in_folder("words.srt"), subtitles, sizeof subtitles - 1);
     refuse(in_folder("words.srt"), ES_EFORMAT, "holds text");
     for (size_t i = 0; i < sizeof noise; i++) noise[i] = (uint8_t)es_noise_bits(&n);
     memset(noise, 0xEE, 16);
