@@ -19,6 +19,14 @@
 
 #include "store/inside.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define ES_UNDER_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ES_UNDER_ASAN 1
+#endif
+#endif
+
 /* ---- results made from a seed ---- */
 
 static es_hash128 content_of(int seed)
@@ -950,7 +958,7 @@ static void test_record_damage(void)
 {
     es_result r = make_result(3, 2, "/x");
     es_record w = {0};
-    es_recording rec;
+    es_stored rec;
     int passed = 0;
 
     CHECK_INT(es_record_write_segment(&w, &r.transcript, 1, NULL), ES_OK);
@@ -1132,7 +1140,7 @@ static void test_check_finds(void)
 static void test_no_addresses(void)
 {
     /* Few addresses: the map shrinks until it fits, and the library still works. Sanitizers need more than we leave. */
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef ES_UNDER_ASAN
     es_test_skip("addresses to spare under a sanitizer");
 #else
     struct rlimit old, few;

@@ -244,7 +244,7 @@ static const char *key_hex(char out[80], es_bytes key)
 }
 
 /* Parses the segments of one recording and compares them with what the recording says of itself. */
-static int check_segments(checking *c, es_bytes recording_key, const es_recording *r, es_err *err)
+static int check_segments(checking *c, es_bytes recording_key, const es_stored *r, es_err *err)
 {
     es_transcript t = {0};
     es_cursor *cursor = NULL;
@@ -282,7 +282,7 @@ static int check_segments(checking *c, es_bytes recording_key, const es_recordin
 
 static int check_recording(checking *c, es_bytes key, es_bytes value, es_err *err)
 {
-    es_recording r;
+    es_stored r;
     es_err note = {0};
     char hex[80];
     int rc = ES_OK;
@@ -300,7 +300,7 @@ static int check_recording(checking *c, es_bytes key, es_bytes value, es_err *er
         tell(c, "recording %s: the table times does not know it", key_hex(hex, key));
     c->out->recordings++;
     rc = check_segments(c, key, &r, err);
-    es_recording_done(&r);
+    es_stored_done(&r);
     return rc;
 }
 

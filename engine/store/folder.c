@@ -110,7 +110,8 @@ static int make_folders(const char *dir, es_err *err)
 /* Without a data.mdb, only what an unfinished library leaves may lie in the folder. */
 static int refuse_foreign(const char *dir, es_err *err)
 {
-    static const char *const ours[] = {".", "..", "lock.mdb", "earshot.lock", "tmp", "lost+found"};
+    static const char *const ours[] = {".", "..", "data.mdb" /* made a moment ago by another process */,
+                                       "lock.mdb", "earshot.lock", "tmp", "lost+found"};
     DIR *d = opendir(dir);
     int rc = ES_OK;
 
@@ -255,8 +256,9 @@ int es_folder_open(es_folder *f, const char *dir, bool read_only, bool create, e
 
     *f = (es_folder){.lock = -1, .tmp_lock = -1, .read_only = read_only};
     if (!is_folder(dir)) {
-        if (may(dir, F_OK)) return es_fail(err, ES_ELIBRARY, "%s: is not a folder", dir);
-        if (!create || read_only)
+        if (may(dir, F_OK) && !is_folder(dir)) /* asked again: another process may have made it meanwhile */
+            return es_fail(err, ES_ELIBRARY, "%s: is not a folder", dir);
+        if (!is_folder(dir) && (!create || read_only))
             return es_fail(err, ES_ENOTFOUND, "%s: there is no library; `earshot ingest` makes one", dir);
         rc = make_folders(dir, err);
         if (rc) return rc;

@@ -93,7 +93,7 @@ static int gather(es_store *s, items *l, bool all_paths, es_err *err)
     rc = es_cursor_open(&c, x, ES_TABLE_RECORDINGS, err);
     if (!rc) rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err);
     for (; rc == ES_OK; rc = es_cursor_next(c, &key, &value, err)) {
-        es_recording r;
+        es_stored r;
         es_err note = {0};
         if (es_record_read_recording(value, &r, &note)) {
             es_log(ES_LOG_WARN, "%s; it is passed over", note.text);
@@ -102,7 +102,7 @@ static int gather(es_store *s, items *l, bool all_paths, es_err *err)
         l->content = r.media.content;
         l->track = r.media.track;
         l->had_path = false;
-        es_recording_done(&r);
+        es_stored_done(&r);
         rc = es_inside_paths(x, l->content, add_path, l, err);
         if (!rc && !l->had_path) rc = add_item(l, "");
         if (rc) break;
@@ -124,7 +124,7 @@ static int gather(es_store *s, items *l, bool all_paths, es_err *err)
 static int read_entry(es_store *s, const item *i, es_entry *e, es_err *err)
 {
     es_key k = es_key_recording(i->content, i->track), time_key = es_key_recording_time(i->content, i->track);
-    es_recording r = {0};
+    es_stored r = {0};
     es_time t = {0};
     es_txn *x = NULL;
     es_bytes value;

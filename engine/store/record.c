@@ -384,13 +384,13 @@ int es_record_write_recording(es_record *r, const es_result *x, es_err *err)
     return end(r, err);
 }
 
-int es_record_read_recording(es_bytes b, es_recording *out, es_err *err)
+int es_record_read_recording(es_bytes b, es_stored *out, es_err *err)
 {
     input in;
     uint64_t truncated;
     int rc = open_record(&in, b, ES_RECORD_RECORDING, err);
 
-    *out = (es_recording){0};
+    *out = (es_stored){0};
     if (rc) return rc;
     out->media.content = get_hash(&in);
     out->media.bytes = get_u64(&in);
@@ -417,16 +417,16 @@ int es_record_read_recording(es_bytes b, es_recording *out, es_err *err)
     out->language_probability = get_f32(&in);
     check(&in, out->media.track >= 0 && out->media.track <= UINT16_MAX, "its track is out of range");
     rc = close_record(&in, err);
-    if (rc) es_recording_done(out);
+    if (rc) es_stored_done(out);
     return rc;
 }
 
-void es_recording_done(es_recording *r)
+void es_stored_done(es_stored *r)
 {
     if (!r) return;
     es_media_info_done(&r->media);
     es_made_done(&r->made);
-    *r = (es_recording){0};
+    *r = (es_stored){0};
 }
 
 /* ---- segment ---- */

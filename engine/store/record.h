@@ -47,14 +47,14 @@ typedef struct es_library {
 } es_library;
 
 /* A recording without its transcript; media.path and media.mtime_ns are not part of it, they live in other tables. */
-typedef struct es_recording {
+typedef struct es_stored {
     es_media_info media;
     es_made made;
     uint64_t n_segments, n_words, n_tokens, n_text;
     char language[8];
     float language_probability;
-} es_recording;
-void es_recording_done(es_recording *r);
+} es_stored;
+void es_stored_done(es_stored *r);
 
 typedef struct es_file {
     uint64_t bytes;
@@ -76,7 +76,7 @@ int es_record_write_file(es_record *r, const es_file *f, es_err *err);
 int es_record_write_time(es_record *r, const es_time *t, es_err *err);
 
 int es_record_read_library(es_bytes b, es_library *out, es_err *err);
-int es_record_read_recording(es_bytes b, es_recording *out, es_err *err); /* on failure *out is empty */
+int es_record_read_recording(es_bytes b, es_stored *out, es_err *err); /* on failure *out is empty */
 /* Appends the segment, its tokens and words; on failure the transcript holds whole segments only. */
 int es_record_read_segment(es_bytes b, es_transcript *out, es_err *err);
 int es_record_read_path(es_bytes b, char **out, es_err *err); /* *out: the caller's to free */

@@ -236,7 +236,7 @@ static int check_track(const es_store *s, int track, es_err *err)
 }
 
 /* The first recording of a media that parses; ES_ENOTFOUND without a sentence where there is none. */
-static int first_of_media(es_txn *x, es_hash128 content, es_recording *out, int *track, es_err *err)
+static int first_of_media(es_txn *x, es_hash128 content, es_stored *out, int *track, es_err *err)
 {
     es_key prefix = es_key_media(content);
     es_cursor *c = NULL;
@@ -268,7 +268,7 @@ static int first_of_media(es_txn *x, es_hash128 content, es_recording *out, int 
 /* Another content with the same 64 bits. */
 static int refuse_collision(es_txn *x, es_hash128 content, es_err *err)
 {
-    es_recording r;
+    es_stored r;
     char have[33], want[33];
     int track, rc = first_of_media(x, content, &r, &track, err);
 
@@ -280,7 +280,7 @@ static int refuse_collision(es_txn *x, es_hash128 content, es_err *err)
         rc = es_fail(err, ES_ELIBRARY, "the contents %s and %s share their first 64 bits; a library can hold only one "
                      "of them", want, have);
     }
-    es_recording_done(&r);
+    es_stored_done(&r);
     return rc;
 }
 
@@ -384,12 +384,12 @@ static int keep_first_path(void *user, const char *path, const es_time *t)
 }
 
 /* The recording's record with its path; ES_ENOTFOUND with a sentence. *track -1 becomes the first that is there. */
-static int get_recording(es_store *s, es_txn *x, es_hash128 content, int *track, es_recording *out, es_err *err)
+static int get_recording(es_store *s, es_txn *x, es_hash128 content, int *track, es_stored *out, es_err *err)
 {
     char hex[33];
     int rc;
 
-    *out = (es_recording){0};
+    *out = (es_stored){0};
     if (*track < 0) {
         rc = first_of_media(x, content, out, track, err);
     } else {
@@ -401,7 +401,7 @@ static int get_recording(es_store *s, es_txn *x, es_hash128 content, int *track,
     }
     if (!rc && memcmp(out->media.content.b, content.b, sizeof content.b)) rc = ES_ENOTFOUND;
     if (!rc) rc = es_inside_paths(x, content, keep_first_path, &out->media, err);
-    if (rc) es_recording_done(out);
+    if (rc) es_stored_done(out);
     es_hash_hex(hex, content);
     if (rc == ES_ENOTFOUND) es_fail(err, rc, "%s: has no recording with the content %s", s->folder.dir, hex);
     if (rc == ES_ENOMEM) es_fail(err, rc, "not enough memory to read the recording %s", hex);
@@ -430,7 +430,7 @@ static int get_segments(es_txn *x, es_hash128 content, int track, es_transcript 
 
 int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_err *err)
 {
-    es_recording r;
+    es_stored r;
     es_txn *x = NULL;
     int rc = es_inside_begin(s, false, &x, err);
 
@@ -450,7 +450,7 @@ int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_
 
 int es_store_get_info(es_store *s, es_hash128 content, int track, es_media_info *media, es_made *made, es_err *err)
 {
-    es_recording r;
+    es_stored r;
     es_txn *x = NULL;
     int rc = es_inside_begin(s, false, &x, err);
 
@@ -467,7 +467,7 @@ int es_store_get_info(es_store *s, es_hash128 content, int track, es_media_info 
 
 int es_store_add_path(es_store *s, es_hash128 content, int track, const char *path, es_err *err)
 {
-    es_recording known;
+    es_stored known;
     es_record r = {0};
     es_txn *x = NULL;
     struct stat st;
@@ -478,7 +478,7 @@ int es_store_add_path(es_store *s, es_hash128 content, int track, const char *pa
     rc = get_recording(s, x, content, &track, &known, err);
     if (!rc) rc = put_path(x, &r, content, path, mtime_ns, err);
     rc = es_inside_end(s, x, rc, err);
-    es_recording_done(&known);
+    es_stored_done(&known);
     free(r.p);
     return rc;
 }
@@ -579,14 +579,14 @@ static bool has_prefix(es_txn *x, int table, es_bytes prefix)
 int es_store_remove(es_store *s, es_hash128 content, int track, es_err *err)
 {
     es_key prefix, times, media = es_key_media(content);
-    es_recording known;
+    es_stored known;
     es_err note = {0};
     es_txn *x = NULL;
     int first = track, rc = es_inside_begin(s, true, &x, err);
 
     if (rc) return rc;
     rc = get_recording(s, x, content, &first, &known, &note);
-    if (rc == ES_OK) es_recording_done(&known);
+    if (rc == ES_OK) es_stored_done(&known);
     else if (rc == ES_EFORMAT) rc = ES_OK; /* a damaged record can at least be removed */
     else es_fail(err, rc, "%s", note.text);
     prefix = track < 0 ? media : es_key_recording(content, track);

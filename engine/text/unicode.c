@@ -104,6 +104,11 @@ bool es_unicode_is_space(int32_t c)
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+int es_unicode_width(int32_t c)
+{
+    return c == ES_UNICODE_INVALID ? 1 : utf8proc_charwidth(c);
+}
+
 const char *es_unicode_strip(const char *s, size_t *n)
 {
     size_t from = 0, to = 0, at = 0;
