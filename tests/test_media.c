@@ -512,24 +512,32 @@ static void test_same_in_every_container(void)
     drop(&a);
 }
 
-/* The same libraries, told the same: not a sample may differ. */
+/* The same libraries, told the same: not a sample may differ, in stereo nor in a layout with named places. */
 static void test_agrees_with_ffmpeg(void)
 {
-    if (!ffmpeg("-f lavfi -i 'aevalsrc=0.4*sin(440*2*PI*t)+0.1*random(0)|0.3*sin(333*2*PI*t):s=44100:d=2' -c:a flac stereo.flac") ||
-        !ffmpeg("-i stereo.flac -ac 1 -ar 16000 -f s16le want.raw"))
-        return;
-    size_t bytes;
-    uint8_t *want = read_file(in_folder("want.raw"), &bytes);
-    sound s = decode_well(in_folder("stereo.flac"));
-    int worst = 0;
-    CHECK_INT(s.n, bytes / 2);
-    for (int64_t i = 0; i < s.n && i < (int64_t)(bytes / 2); i++) {
-        int v = (int16_t)(want[2 * i] | want[2 * i + 1] << 8), off = abs((int)lrintf(s.x[i] * 32768.0f) - v);
-        if (off > worst) worst = off;
+    static const char *const sources[] = {
+        "aevalsrc='0.4*sin(440*2*PI*t)+0.1*random(0)|0.3*sin(333*2*PI*t)':s=44100:d=2",
+        "aevalsrc='0.1*random(0)|0.3*sin(333*2*PI*t)|0.2*sin(200*2*PI*t)|0.5*sin(50*2*PI*t)|0.1*random(1)|0':c=5.1:s=48000:d=2",
+    };
+    char arguments[512];
+
+    for (size_t k = 0; k < sizeof sources / sizeof *sources; k++) {
+        snprintf(arguments, sizeof arguments, "-f lavfi -i \"%s\" -c:a flac in.flac", sources[k]);
+        if (!ffmpeg(arguments) || !ffmpeg("-i in.flac -ac 1 -ar 16000 -f s16le want.raw")) return;
+        size_t bytes;
+        uint8_t *want = read_file(in_folder("want.raw"), &bytes);
+        sound s = decode_well(in_folder("in.flac"));
+        int worst = 0;
+        CHECK_INT(s.n, bytes / 2);
+        CHECK_INT(s.info.channels, k ? 6 : 2);
+        for (int64_t i = 0; i < s.n && i < (int64_t)(bytes / 2); i++) {
+            int v = (int16_t)(want[2 * i] | want[2 * i + 1] << 8), off = abs((int)lrintf(s.x[i] * 32768.0f) - v);
+            if (off > worst) worst = off;
+        }
+        CHECK_INT(worst, 0);
+        drop(&s);
+        free(want);
     }
-    CHECK_INT(worst, 0);
-    drop(&s);
-    free(want);
 }
 
 static void test_late_start(void)
@@ -601,7 +609,7 @@ static void test_broken_clocks(void)
         !ffmpeg("-f lavfi -i sine=440:d=20:r=16000 -c:a mp2 part.ts"))
         return;
     sound s = decode_well(in_folder("year.nut"));
-    CHECK(s.n >= 4 * 16000 - 16 && s.n <= 32000000000, "%lld samples", (long long)s.n);
+    CHECK_SECONDS(&s, 4.0, 0.002);
     drop(&s);
     char command[4200];
     snprintf(command, sizeof command, "cd '%s' && cat part.ts part.ts part.ts > joined.ts", es_test_folder());
