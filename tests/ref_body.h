@@ -1,0 +1,141 @@
+/*
+ * ref_body.h - every op of the table as a naive loop over REAL; ref.c includes it for double (the definition) and for
+ * float (the yardstick: what a plain loop in the sum type of the backends loses).
+ *
+ * Tensors are dense arrays of REAL that already hold the values of their storage type. NAME(x) is ref64_x or ref32_x.
+ */
+
+static REAL NAME(activate)(REAL x, es_act act)
+{
+    switch (act) {
+    case ES_ACT_NONE: return x;
+    case ES_ACT_GELU: return (REAL)0.5 * x * (1 + M(erf)(x * (REAL)0.70710678118654752440));
+    case ES_ACT_RELU: return x < 0 ? 0 : x;
+    case ES_ACT_LEAKY: return x < 0 ? x * (REAL)0.01 : x;
+    case ES_ACT_TANH: return M(tanh)(x);
+    case ES_ACT_SIGMOID: return 1 / (1 + M(exp)(-x));
+    case ES_ACT_SILU: return x / (1 + M(exp)(-x));
+    }
+    return x;
+}
+
+void NAME(linear)(REAL *y, const REAL *x, const REAL *W, const REAL *b, int T, int I, int O, es_act act, bool add)
+{
+    for (int t = 0; t < T; t++)
+        for (int o = 0; o < O; o++) {
+            REAL s = 0;
+            for (int i = 0; i < I; i++) s += x[t * I + i] * W[o * I + i];
+            if (b) s += b[o];
+            s = NAME(activate)(s, act);
+            y[t * O + o] = add ? y[t * O + o] + s : s;
+        }
+}
+
+void NAME(conv1d)(REAL *y, const REAL *x, const REAL *W, const REAL *b, const REAL *pos, int B, int Ti, int C, int O,
+                  int K, int stride, int pad, int dilation, es_act act)
+{
+    int To = (Ti + 2 * pad - dilation * (K - 1) - 1) / stride + 1;
+
+    for (int n = 0; n < B; n++)
+        for (int t = 0; t < To; t++)
+            for (int o = 0; o < O; o++) {
+                REAL s = 0;
+                for (int k = 0; k < K; k++) {
+                    int ti = t * stride + k * dilation - pad;
+                    for (int c = 0; c < C && ti >= 0 && ti < Ti; c++)
+                        s += W[(o * K + k) * C + c] * x[(n * Ti + ti) * C + c];
+                }
+                if (b) s += b[o];
+                s = NAME(activate)(s, act);
+                y[(n * To + t) * O + o] = pos ? s + pos[t * O + o] : s;
+            }
+}
+
+/* b NULL: rmsnorm */
+void NAME(norm)(REAL *y, const REAL *x, const REAL *g, const REAL *b, int T, int C, REAL eps, bool centred)
+{
+    for (int t = 0; t < T; t++) {
+        REAL mean = 0, var = 0;
+        for (int c = 0; c < C && centred; c++) mean += x[t * C + c];
+        mean /= (REAL)C;
+        for (int c = 0; c < C; c++) var += (x[t * C + c] - mean) * (x[t * C + c] - mean);
+        var /= (REAL)C;
+        for (int c = 0; c < C; c++)
+            y[t * C + c] = (x[t * C + c] - mean) / M(sqrt)(var + eps) * g[c] + (b ? b[c] : 0);
+    }
+}
+
+/* One query against n keys at a stride; s: n numbers of room, left holding the scaled scores. */
+static void NAME(query)(REAL *y, const REAL *q, const REAL *const *k, const REAL *const *v, int n, int D, REAL scale,
+                        REAL *s, REAL *p)
+{
+    REAL max = -INFINITY, sum = 0;
+
+    for (int i = 0; i < n; i++) {
+        s[i] = 0;
+        for (int d = 0; d < D; d++) s[i] += q[d] * k[i][d];
+        s[i] *= scale;
+        max = s[i] > max ? s[i] : max;
+    }
+    for (int i = 0; i < n; i++) sum += p[i] = M(exp)(s[i] - max);
+    for (int d = 0; d < D; d++) {
+        y[d] = 0;
+        for (int i = 0; i < n; i++) y[d] += p[i] / sum * v[i][d];
+    }
+}
+
+void NAME(attend)(REAL *y, const REAL *qkv, const int32_t *bounds, int S, int H, int Hkv, int D, REAL scale,
+                  es_mask mask)
+{
+    int row = (H + 2 * Hkv) * D, N = bounds[S];
+    const REAL **k = malloc((size_t)N * sizeof *k), **v = malloc((size_t)N * sizeof *v);
+    REAL *s = malloc((size_t)N * 2 * sizeof *s);
+
+    for (int n = 0; n < S; n++)
+        for (int i = bounds[n]; i < bounds[n + 1]; i++)
+            for (int h = 0; h < H; h++) {
+                int end = mask == ES_MASK_CAUSAL ? i + 1 : bounds[n + 1], keys = 0, hk = h * Hkv / H;
+                for (int j = bounds[n]; j < end; j++, keys++) {
+                    k[keys] = qkv + j * row + (H + hk) * D;
+                    v[keys] = qkv + j * row + (H + Hkv + hk) * D;
+                }
+                NAME(query)(y + (i * H + h) * D, qkv + i * row + h * D, k, v, keys, D, scale, s, s + N);
+            }
+    free(k);
+    free(v);
+    free(s);
+}
+
+void NAME(attend_cached)(REAL *y, const REAL *q, const REAL *K, const REAL *V, const int32_t *slot, const int32_t *len,
+                         const int32_t *parent, int R, int T, int H, int D, REAL scale, REAL *scores,
+                         const int32_t *heads, int n_pairs)
+{
+    const REAL **k = malloc((size_t)T * sizeof *k), **v = malloc((size_t)T * sizeof *v);
+    REAL *s = malloc((size_t)T * 2 * sizeof *s);
+
+    for (int r = 0; r < R; r++)
+        for (int h = 0; h < H && slot[r] >= 0; h++) {
+            int n = len ? len[r] : T;
+            for (int i = 0; i < n; i++) {
+                int from = parent ? parent[slot[r] * T + i] : slot[r];
+                k[i] = K + ((from * H + h) * T + i) * D;
+                v[i] = V + ((from * H + h) * T + i) * D;
+            }
+            NAME(query)(y + (r * H + h) * D, q + (r * H + h) * D, k, v, n, D, scale, s, s + T);
+            for (int p = 0; p < n_pairs; p++)
+                if (heads[p] == h) memcpy(scores + (r * n_pairs + p) * T, s, (size_t)n * sizeof *s);
+        }
+    free(k);
+    free(v);
+    free(s);
+}
+
+void NAME(prob_at)(REAL *p, const REAL *logits, const int32_t *id, int R, int V, int n)
+{
+    for (int r = 0; r < R; r++) {
+        REAL max = -INFINITY, sum = 0;
+        for (int i = 0; i < n; i++) max = logits[r * V + i] > max ? logits[r * V + i] : max;
+        for (int i = 0; i < n; i++) sum += M(exp)(logits[r * V + i] - max);
+        if (id[r] >= 0) p[r] = M(exp)(logits[r * V + id[r]] - max) / sum;
+    }
+}
