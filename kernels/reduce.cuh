@@ -59,12 +59,22 @@ template <class T> struct es_vector {
 template <class T> static __device__ __forceinline__ es_vector<T> es_load16(const T *p)
 {
     es_vector<T> r;
+#ifdef ES_SIMT
+    if (reinterpret_cast<uintptr_t>(p) % 16) simt::fail("a 16-byte load at %p", (const void *)p);
+    memcpy(static_cast<void *>(r.v), p, 16);
+#else
     *reinterpret_cast<uint4 *>(r.v) = *reinterpret_cast<const uint4 *>(p);
+#endif
     return r;
 }
 template <class T> static __device__ __forceinline__ void es_store16(T *p, const es_vector<T> &r)
 {
+#ifdef ES_SIMT
+    if (reinterpret_cast<uintptr_t>(p) % 16) simt::fail("a 16-byte store at %p", (void *)p);
+    memcpy(static_cast<void *>(p), r.v, 16);
+#else
     *reinterpret_cast<uint4 *>(p) = *reinterpret_cast<const uint4 *>(r.v);
+#endif
 }
 
 #endif
