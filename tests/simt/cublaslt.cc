@@ -4,10 +4,12 @@
  * D = alpha op(A) op(B) + beta C (+ bias per row of D), column-major. The heuristic offers four algorithms, two of which
  * split the sum (and really do, in another order): a caller that wants the same bits for every size must refuse them.
  */
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -52,6 +54,15 @@ static void set(void *p, cudaDataType_t t, size_t i, float v)
     if (t == CUDA_R_32F) static_cast<float *>(p)[i] = v;
     else if (t == CUDA_R_16F) static_cast<__half *>(p)[i] = __float2half_rn(v);
     else static_cast<__nv_bfloat16 *>(p)[i] = __float2bfloat16_rn(v);
+}
+
+/* One term of m chains. The clone with fused multiply-adds in hardware gives the bits of the one that calls fmaf. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+__attribute__((target_clones("default", "avx2,fma")))
+#endif
+static void chain(float *sum, const float *a, float b, uint64_t m)
+{
+    for (uint64_t i = 0; i < m; i++) sum[i] = __builtin_fmaf(a[i], b, sum[i]);
 }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *h)
@@ -202,19 +213,22 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     memcpy(&al, alpha, sizeof al);
     memcpy(&be, beta, sizeof be);
     simt_runtime_enqueue(s, [=]() {
+        /* op(A) widened once to [k][m], so that the inner loop runs along the outputs; the chain of each is the same. */
+        std::vector<float> wide(m * k), column(k), sum(m), part(m);
+        for (uint64_t q = 0; q < k; q++)
+            for (uint64_t i = 0; i < m; i++)
+                wide[q * m + i] = get(A, la.type, d.a == CUBLAS_OP_N ? q * size_t(la.ld) + i : i * size_t(la.ld) + q);
         for (uint64_t j = 0; j < n; j++) {
+            for (uint64_t q = 0; q < k; q++)
+                column[q] = get(B, lb.type, d.b == CUBLAS_OP_N ? j * size_t(lb.ld) + q : q * size_t(lb.ld) + j);
+            for (uint64_t p = 0; p < parts; p++) {
+                float *to = p ? part.data() : sum.data();
+                std::fill(to, to + m, 0.0f);
+                for (uint64_t q = k * p / parts; q < k * (p + 1) / parts; q++) chain(to, &wide[q * m], column[q], m);
+                for (uint64_t i = 0; p && i < m; i++) sum[i] += part[i];
+            }
             for (uint64_t i = 0; i < m; i++) {
-                float sum = 0;
-                for (uint64_t p = 0; p < parts; p++) {
-                    float part = 0;
-                    for (uint64_t q = k * p / parts; q < k * (p + 1) / parts; q++) {
-                        float a = get(A, la.type, d.a == CUBLAS_OP_N ? q * size_t(la.ld) + i : i * size_t(la.ld) + q);
-                        float b = get(B, lb.type, d.b == CUBLAS_OP_N ? j * size_t(lb.ld) + q : q * size_t(lb.ld) + j);
-                        part = fmaf(a, b, part);
-                    }
-                    sum = p ? sum + part : part;
-                }
-                float v = al * sum;
+                float v = al * sum[i];
                 if (be != 0) v = fmaf(be, get(C, lc.type, j * size_t(lc.ld) + i), v);
                 if (d.epilogue == CUBLASLT_EPILOGUE_BIAS) v += get(d.bias, d.bias_type, i);
                 set(D, ld.type, j * size_t(ld.ld) + i, v);
