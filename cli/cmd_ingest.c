@@ -71,7 +71,7 @@ static int listen(void *user, const es_event *e)
     case ES_EVENT_STORED:
         if (l->s->quiet) break;
         printf("%s: %" PRIu64 " word%s, %s of sound", path, e->words, e->words == 1 ? "" : "s", cli_length(e->audio_ms));
-        if (e->speed > 0) printf(", %.1f × real time", e->speed);
+        if (e->speed > 0 && e->audio_ms >= 1000) printf(", %.1f × real time", e->speed);
         putchar('\n');
         break;
     case ES_EVENT_KNOWN:

@@ -127,14 +127,22 @@ int cli_run_show(const cli_settings *s)
     if (es_library_open(&library, s->library, ES_LIBRARY_READ_ONLY, &error)) return cli_fail(&error);
     for (int i = 0; i < s->n_args && !cli_interrupted(); i++) {
         es_speech *speech = NULL;
+        char *text = NULL;
+        size_t bytes = 0;
         cli_settings head = *s;
         error = (es_error){0};
         if (i && !s->json && !s->text) putchar('\n');
         if (es_library_find(library, s->args[i], s->json || s->text ? NULL : show_head, &head, &speech, &error)) {
             code = cli_fail_input(&error);
-        } else {
+        } else if (!s->json) {
             show_speech(speech, s->text);
+        } else if (es_speech_export(speech, "json", NULL, &text, &bytes, &error)) {
+            code = cli_fail_input(&error);
+        } else {
+            fwrite(text, 1, bytes, stdout);
+            if (bytes && text[bytes - 1] != '\n') putchar('\n');
         }
+        es_free(text);
         es_speech_close(speech);
     }
     es_library_close(library);

@@ -111,9 +111,16 @@ const cli_command cli_commands[] = {
      "earshot ingest talk.mp4\nearshot ingest --language en ~/Videos", cli_run_ingest},
     {"list", "", 0, 0, "", BIT(OPT_LIBRARY) | BIT(OPT_JSON) | TALK, "list the recordings in the library",
      "One line each: the first digits of its id, length, language, number of words, path.", "earshot list", cli_run_list},
-    {"show", "NAME...", 1, -1, "recording", BIT(OPT_LIBRARY) | BIT(OPT_TEXT) | TALK,
+    {"show", "NAME...", 1, -1, "recording", BIT(OPT_LIBRARY) | BIT(OPT_TEXT) | BIT(OPT_JSON) | TALK,
      "print what was said in a recording",
      "NAME is a path, a file name, or the first six or more digits of an id.", "earshot show talk.mp4", cli_run_show},
+    {"export", "[NAME...]", 0, -1, "recording",
+     BIT(OPT_LIBRARY) | BIT(OPT_FORMAT) | BIT(OPT_TO_FOLDER) | BIT(OPT_LINE_WIDTH) | BIT(OPT_LINES) |
+         BIT(OPT_VTT_WORDS) | TALK,
+     "write subtitles and transcripts",
+     "One file for each recording and format, named after the recording; two recordings of one name are numbered. "
+     "Without NAME, every recording of the library. With -o - one recording goes to standard output.",
+     "earshot export -f srt,vtt -o subtitles talk.mp4", cli_run_export},
     {"remove", "NAME...", 1, -1, "recording", BIT(OPT_LIBRARY) | TALK, "remove recordings from the library",
      "The media files themselves are never touched. `earshot compact` afterwards leaves no byte of what was removed.",
      "earshot remove talk.mp4", cli_run_remove},
@@ -177,6 +184,7 @@ static bool choice_holds(const char *choices, const char *value)
 {
     size_t n = strlen(value);
 
+    if (strchr(value, '|')) return false;
     for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
         if (n && !strncmp(p, value, n) && (p[n] == '|' || !p[n])) return true;
     return false;

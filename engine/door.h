@@ -36,4 +36,7 @@ bool es_door_options(void *ours, size_t size, const void *theirs);
 int es_door_session_options(es_session_options *out, const es_engine_options *options, char *models_room, size_t room,
                             es_err *err);
 
+/* Makes a folder and those above it. */
+int es_door_make_folders(const char *path, es_err *err);
+
 #endif

@@ -156,8 +156,7 @@ int es_door_session_options(es_session_options *out, const es_engine_options *op
 
 /* ---- models ------------------------------------------------------------------------------------------------------- */
 
-/* Makes a folder and those above it. */
-static int make_folders(const char *path, es_err *err)
+int es_door_make_folders(const char *path, es_err *err)
 {
     char shown[512], *copy = strdup(path);
     int failed = 0;
@@ -221,7 +220,7 @@ int es_models_convert(const char *from, const es_models_options *options,
         es_error place = {0};
         rc = es_default_models(folder, sizeof folder, &place);
         if (rc != ES_OK) rc = es_fail(&err, rc, "%s", place.text);
-        if (rc == ES_OK) rc = make_folders(folder, &err);
+        if (rc == ES_OK) rc = es_door_make_folders(folder, &err);
         c.output = folder;
     }
     if (rc == ES_OK) rc = es_convert(&c, report, &err);

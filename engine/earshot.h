@@ -224,6 +224,13 @@ ES_API int es_library_list(es_library *library, int (*visit)(void *user, const e
 /* name: a path, a file name, or 6 or more digits of an id. visit may be NULL; *speech, which is the caller's, too. */
 ES_API int es_library_find(es_library *library, const char *name, int (*visit)(void *user, const es_recording *r),
                            void *user, es_speech **speech, es_error *error);
+/* Writes a file for each recording and format into a folder, which is made if need be: all recordings, or those named.
+ * formats: separated by commas; NULL: srt. written is told each path, or what failed (then the export goes on); it
+ * returns 0 to go on and may be NULL. */
+ES_API int es_library_export(es_library *library, const char *const *names, size_t n, const char *formats,
+                             const char *folder, const es_subtitle_options *options,
+                             int (*written)(void *user, const char *path, const es_error *failed), void *user,
+                             es_error *error);
 ES_API int es_library_remove(es_library *library, const char *name, es_error *error);
 /* Rewrites the library without what was removed: no byte of it is left. Sizes before and after; may be NULL. */
 ES_API int es_library_compact(es_library *library, uint64_t *before, uint64_t *after, es_error *error);

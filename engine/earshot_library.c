@@ -91,23 +91,6 @@ int es_library_list(es_library *library, int (*visit)(void *user, const es_recor
     return es_door_give(error, es_store_list(library->store, pass_entry, &v, &err), &err);
 }
 
-/* A name as es_store_resolve() takes it, or a whole id and a track from 0 as "id:track". */
-static int resolve(es_store *s, const char *name, es_hash128 *content, int *track, es_err *err)
-{
-    char id[33], *end = NULL;
-
-    if (strlen(name) > 33 && name[32] == ':') {
-        memcpy(id, name, 32);
-        id[32] = 0;
-        long t = strtol(name + 33, &end, 10);
-        if (es_hash_parse(content, id) == 0 && !*end && end != name + 33 && t >= 0 && t < 100000) {
-            *track = (int)t;
-            return ES_OK;
-        }
-    }
-    return es_store_resolve(s, name, content, track, err);
-}
-
 int es_library_find(es_library *library, const char *name, int (*visit)(void *user, const es_recording *r), void *user,
                     es_speech **speech, es_error *error)
 {
@@ -115,7 +98,7 @@ int es_library_find(es_library *library, const char *name, int (*visit)(void *us
     es_result result = {0};
     es_speech *s = NULL;
     es_err err = {0};
-    int track = -1, rc = resolve(library->store, name, &content, &track, &err);
+    int track = -1, rc = es_store_resolve(library->store, name, &content, &track, &err);
 
     if (speech) *speech = NULL;
     if (rc == ES_OK) rc = es_store_get(library->store, content, track, &result, &err);
@@ -147,7 +130,7 @@ int es_library_remove(es_library *library, const char *name, es_error *error)
 {
     es_hash128 content;
     es_err err = {0};
-    int track = -1, rc = resolve(library->store, name, &content, &track, &err);
+    int track = -1, rc = es_store_resolve(library->store, name, &content, &track, &err);
 
     if (rc == ES_OK) rc = es_store_remove(library->store, content, track, &err);
     return es_door_give(error, rc, &err);
