@@ -19,6 +19,239 @@
 #include "text/unicode.h"
 
 
+/* ---- one window, without a model ---- */
+
+/* A vocabulary of bytes, and special tokens after it as a multilingual model has them. */
+static const es_whisper_ids byte_ids = {.eot = 256, .sot = 257, .lang_begin = 258, .n_lang = 99, .translate = 357,
+                                        .transcribe = 358, .sot_lm = 359, .sot_prev = 360, .no_speech = 361,
+                                        .no_timestamps = 362, .timestamp_begin = 363};
+
+static es_window_rules byte_rules(es_bpe **b)
+{
+    uint8_t table[512];
+    es_err err = {0};
+
+    for (int i = 0; i < 256; i++) table[2 * i] = 1, table[2 * i + 1] = (uint8_t)i;
+    CHECK_INT(es_bpe_open(b, table, sizeof table, &err), ES_OK);
+    return (es_window_rules){.bpe = *b, .ids = byte_ids, .multilingual = true, .timestamps = true,
+                             .temperature = {0, 0.2f, 0.4f}, .n_temperatures = 3, .most_compression = 2.4f,
+                             .least_logprob = -1, .most_no_speech = 0.6f, .max_initial = 50, .content = 0x123456789ABCDEF0u};
+}
+
+/* Text with timestamps written as |seconds|. */
+static es_whisper_output spoken(const char *text, float avg_logprob, float no_speech)
+{
+    es_whisper_output out = {.avg_logprob = avg_logprob, .no_speech = no_speech, .complete = true};
+
+    while (*text) {
+        if (*text == '|') {
+            char *end;
+            out.tokens[out.n++] = byte_ids.timestamp_begin + (int32_t)lrint(strtod(text + 1, &end) / 0.02);
+            text = end + 1;
+        } else {
+            out.tokens[out.n++] = (unsigned char)*text++;
+        }
+    }
+    return out;
+}
+
+static void window_prompt(void)
+{
+    es_bpe *b;
+    es_window_rules r = byte_rules(&b);
+    static es_window w;
+    int32_t history[300];
+
+    for (int i = 0; i < 300; i++) history[i] = i % 256;
+    es_window_begin(&w, &r, 0, 3000, 0, 2, NULL, 0);
+    CHECK(w.n_prompt == 3 && w.sot_at == 0 && w.prompt[0] == 257 && w.prompt[1] == 260 && w.prompt[2] == 358);
+    es_window_begin(&w, &r, 0, 3000, 0, 0, history, 300);
+    CHECK_INT(w.n_prompt, 227);
+    CHECK(w.prompt[0] == byte_ids.sot_prev && w.prompt[1] == history[77] && w.prompt[223] == history[299]);
+    CHECK(w.sot_at == 224 && w.prompt[224] == byte_ids.sot);
+    r.translate = true, r.timestamps = false;
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(w.n_prompt == 4 && w.prompt[2] == byte_ids.translate && w.prompt[3] == byte_ids.no_timestamps);
+    r.multilingual = r.translate = false, r.timestamps = true;
+    es_window_begin(&w, &r, 7, 3000, 0, 0, NULL, 0);
+    CHECK(w.n_prompt == 1 && w.prompt[0] == byte_ids.sot);
+    es_whisper_request q = es_window_request(&w, &r);
+    CHECK(q.temperature == 0 && q.key[0] == 0x9ABCDEF0u && q.key[1] == 0x12345678u && q.key[2] == 7 && q.key[3] == 0);
+    es_bpe_close(b);
+}
+
+static void window_split(void)
+{
+    static const struct {
+        const char *text;
+        int frames, pieces;
+        int64_t next;
+        bool ends;
+        double start[3], end[3];
+    } cases[] = {
+        /* One pair: complete up to it, the rest is heard again. */
+        {"|0| a|2.5||2.5| b", 3000, 1, 100 + 250, false, {1.0}, {3.5}},
+        {"|0| a|2.5||3| b|6||6|", 3000, 2, 100 + 600, false, {1.0, 4.0}, {3.5, 7.0}},
+        /* A single timestamp at the end: nothing follows in this window. */
+        {"|0| a|2.5||3| b|6|", 3000, 2, 3100, true, {1.0, 4.0}, {3.5, 7.0}},
+        {"|0.5| a|2.5|", 3000, 1, 3100, true, {1.0}, {3.5}},
+        /* No timestamp, or only the first: the whole window. */
+        {" a b c", 1234, 1, 1334, false, {1.0}, {13.34}},
+        {"|0| a b c", 1234, 1, 1334, false, {1.0}, {13.34}},
+        {"|0.4| a b c", 1234, 1, 1334, false, {1.0}, {1.4}},
+        {"", 50, 1, 150, false, {1.0}, {1.5}},
+        /* A piece that closes at once must not hold the recording up. */
+        {"|0| a|0.02||0.02| b", 3000, 1, 120, false, {1.0}, {1.02}},
+    };
+    es_bpe *b;
+    es_window_rules r = byte_rules(&b);
+    static es_window w;
+    static es_window_piece pieces[ES_WINDOW_PIECES];
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t next;
+        bool ends;
+        es_window_begin(&w, &r, 100, cases[i].frames, 0, 0, NULL, 0);
+        w.out = spoken(cases[i].text, -0.2f, 0);
+        int n = es_window_split(&w, &r, pieces, &next, &ends), tokens = 0;
+        CHECK(n == cases[i].pieces, "%s: %d pieces", cases[i].text, n);
+        CHECK(next == cases[i].next, "%s: next %lld", cases[i].text, (long long)next);
+        CHECK(ends == cases[i].ends, "%s: ends %d", cases[i].text, ends);
+        for (int k = 0; k < n && k < cases[i].pieces; k++) {
+            CHECK(fabs(pieces[k].start - cases[i].start[k]) < 1e-9 && fabs(pieces[k].end - cases[i].end[k]) < 1e-9,
+                  "%s, piece %d: %g to %g", cases[i].text, k, pieces[k].start, pieces[k].end);
+            CHECK_INT(pieces[k].first_token, tokens);
+            tokens += pieces[k].n_tokens;
+        }
+    }
+    /* The most pieces that fit: pairs all the way. */
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    w.out = (es_whisper_output){.n = ES_WHISPER_POSITIONS / 2};
+    for (int i = 0; i < w.out.n; i++) w.out.tokens[i] = byte_ids.timestamp_begin + i;
+    int64_t next;
+    bool ends;
+    CHECK_INT(es_window_split(&w, &r, pieces, &next, &ends), ES_WHISPER_POSITIONS / 2 - 1);
+    es_bpe_close(b);
+}
+
+static void window_judge(void)
+{
+    es_bpe *b;
+    es_window_rules r = byte_rules(&b);
+    static es_window w;
+    static es_window_scratch s;
+    es_whisper_output good = spoken("|0| the quick brown fox jumps|2|", -0.3f, 0.1f);
+    es_whisper_output guess = spoken("|0| the quick brown fox|2|", -1.2f, 0.1f);
+    es_whisper_output worse = spoken("|0| the quick brown box|2|", -1.7f, 0.1f);
+    es_whisper_output silence = spoken("|0| thank you|2|", -1.2f, 0.7f);
+    es_whisper_output loud = spoken("|0| thank you|2|", -0.9f, 0.7f);
+    es_whisper_output packs = spoken("|0| going to the big store going to the big store going to the big store going to the big "
+                                     "store going to the big store|2|", -0.1f, 0.1f);
+    es_whisper_output loops = spoken("|0| a b c d a b c d a b c d a b c d a b c d a b c d|2|", -0.1f, 0.1f);
+
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(es_window_judge(&w, &r, &good, &s) && w.temperature == 0 && !w.looped);
+    CHECK(!es_window_is_silence(&w, &r));
+    /* An unlikely text is tried again; of three that fail the most likely holds. */
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(!es_window_judge(&w, &r, &worse, &s));
+    CHECK_INT(es_window_request(&w, &r).key[3], 1);
+    CHECK(!es_window_judge(&w, &r, &guess, &s));
+    CHECK(es_window_judge(&w, &r, &worse, &s));
+    CHECK(w.out.avg_logprob == guess.avg_logprob && w.temperature == 0.2f && w.last_temperature == 0.4f);
+    /* Likely but repeating itself: the unlikely text that does not repeat itself holds. */
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(!es_window_judge(&w, &r, &packs, &s));
+    CHECK(!es_window_judge(&w, &r, &worse, &s));
+    CHECK(es_window_judge(&w, &r, &loops, &s));
+    CHECK(w.out.avg_logprob == worse.avg_logprob && w.in_order);
+    /* Six times the same four words does not pack well, but is found. */
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(!es_window_judge(&w, &r, &loops, &s));
+    CHECK(w.looped);
+    /* With one temperature there is no second try; the mark stays. */
+    r.n_temperatures = 1;
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(es_window_judge(&w, &r, &loops, &s) && w.looped);
+    r.n_temperatures = 3;
+    /* Unlikely where nothing is said: accepted at once, and silence. Likely: speech. */
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(es_window_judge(&w, &r, &silence, &s) && es_window_is_silence(&w, &r));
+    es_window_begin(&w, &r, 0, 3000, 0, 0, NULL, 0);
+    CHECK(es_window_judge(&w, &r, &loud, &s) && !es_window_is_silence(&w, &r));
+    es_bpe_close(b);
+}
+
+static void window_write(void)
+{
+    es_bpe *b;
+    es_window_rules r = byte_rules(&b);
+    static es_window w;
+    static es_window_scratch s;
+    static es_window_piece pieces[ES_WINDOW_PIECES];
+    es_transcript t = {0};
+    es_err err = {0};
+    int64_t next;
+    bool ends;
+
+    r.n_temperatures = 1;
+    es_whisper_output out = spoken("|0| one|2||2|  |3||3| a b c d a b c d a b c d a b c d a b c d a b c d|9|", -0.3f, 0.1f);
+    es_window_begin(&w, &r, 1000, 800, 0, 0, NULL, 0);
+    CHECK(es_window_judge(&w, &r, &out, &s));
+    int n = es_window_split(&w, &r, pieces, &next, &ends);
+    CHECK_INT(n, 3);
+    CHECK_INT(es_window_write(&w, &r, pieces, n, 18500, &t, &s, &err), ES_OK);
+    CHECK_INT(t.n_segments, 2); /* the blank one is left out */
+    if (t.n_segments == 2) {
+        CHECK(t.segments[0].start_ms == 10000 && t.segments[0].end_ms == 12000 && t.segments[0].flags == 0);
+        CHECK(t.segments[1].start_ms == 13000 && t.segments[1].end_ms == 18500, "%lld", (long long)t.segments[1].end_ms);
+        CHECK(t.segments[1].flags == ES_SEGMENT_LOOPED && t.segments[1].speaker == -1);
+        CHECK_STR(t.segments[1].language, "en");
+        CHECK(t.segments[0].text_bytes == 4 && memcmp(t.text + t.segments[0].text_at, " one", 4) == 0);
+    }
+    /* A loop that runs over the pieces marks each of them. */
+    out = spoken("|0| a b c d|1||1| a b c d|2||2| a b c d|3||3| a b c d|4||4| a b c d|5||5| a b c d|6|", -0.3f, 0.1f);
+    es_window_begin(&w, &r, 0, 800, 0, 0, NULL, 0);
+    CHECK(es_window_judge(&w, &r, &out, &s));
+    n = es_window_split(&w, &r, pieces, &next, &ends);
+    CHECK_INT(es_window_write(&w, &r, pieces, n, 18500, &t, &s, &err), ES_OK);
+    CHECK_INT(t.n_segments, 8);
+    for (size_t i = 2; i < t.n_segments; i++) CHECK_INT(t.segments[i].flags, ES_SEGMENT_LOOPED);
+    es_transcript_done(&t);
+    es_bpe_close(b);
+}
+
+static void window_unsay(void)
+{
+    es_bpe *b;
+    es_window_rules r = byte_rules(&b);
+    static es_window w;
+    static es_window_scratch s;
+    static es_window_piece pieces[ES_WINDOW_PIECES];
+    es_transcript t = {0};
+    const char *text = " I don't hear that in New Jersey now.";
+    es_segment g = {.start_ms = 28000, .end_ms = 29800};
+    int64_t next;
+    bool ends;
+
+    CHECK_INT(es_transcript_add_segment(&t, &g, text, strlen(text), NULL, 0), 0);
+    es_window_begin(&w, &r, 2700, 300, 0, 0, NULL, 0);
+    w.out = spoken("|0| Long ago.|1||2| New Jersey, now!|2.8||2.7| Yes.|2.9||2.9| New|3|", -0.3f, 0.1f);
+    int n = es_window_split(&w, &r, pieces, &next, &ends);
+    CHECK_INT(n, 4);
+    for (int i = 0; i < n; i++) pieces[i].n_words = 1;
+    pieces[0].start = 27.0, pieces[0].end = 28.0;   /* long before the last word's end: said, in other words */
+    pieces[1].start = 29.0, pieces[1].end = 29.82;  /* the same words in the same place */
+    pieces[2].start = 29.6, pieces[2].end = 29.9;   /* another word that falls under the last one */
+    pieces[3].start = 29.8, pieces[3].end = 30.0;   /* after it */
+    es_window_unsay(&w, &r, pieces, n, 29.8, &t, &s);
+    CHECK(pieces[0].again && pieces[1].again && !pieces[2].again && !pieces[3].again, "%d%d%d%d", pieces[0].again,
+          pieces[1].again, pieces[2].again, pieces[3].again);
+    CHECK(!es_window_says(&w, &r, &pieces[1]) && es_window_says(&w, &r, &pieces[2]));
+    es_transcript_done(&t);
+    es_bpe_close(b);
+}
+
 /* ---- a model, ready to transcribe ---- */
 
 typedef struct model {
@@ -84,6 +317,7 @@ static es_transcribe_options reference_options(void)
     es_transcribe_options o = es_transcribe_defaults();
 
     o.n_temperatures = 1;
+    o.words = false;
     return o;
 }
 
@@ -370,9 +604,296 @@ static void base_language_given(void)
     close_model(&m);
 }
 
+/* ---- what the references do not show ---- */
+
+/* A recording made of samples. */
+static int run_samples(model *m, const float *x, int64_t n, const es_transcribe_options *o, es_transcript *t, es_err *err)
+{
+    es_spool *spool = NULL;
+    int rc = es_spool_from(&spool, x, n, err);
+
+    *t = (es_transcript){0};
+    if (rc == ES_OK) {
+        es_sound sound = es_sound_of(spool);
+        rc = es_transcribe(m->transcriber, &sound, o, t, err);
+    }
+    es_spool_close(spool);
+    return rc;
+}
+
+/* jfk, eleven seconds of speech; the caller frees. */
+static float *speech(int64_t *n)
+{
+    const char *path = es_test_data("audio/jfk/jfk.wav");
+    es_media_info info = {0};
+    es_spool *spool = NULL;
+    es_err err = {0};
+    float *x = NULL;
+
+    if (!path) {
+        es_test_skip("audio/jfk");
+        return NULL;
+    }
+    if (es_media_decode(&spool, &info, path, 0, es_test_folder(), NULL, NULL, &err) == ES_OK) {
+        *n = es_spool_samples(spool);
+        x = malloc((size_t)*n * sizeof *x);
+        CHECK_INT(es_spool_read(spool, 0, *n, x, &err), ES_OK);
+    }
+    CHECK(x != NULL, "%s", err.text);
+    es_spool_close(spool);
+    es_media_info_done(&info);
+    return x;
+}
+
+typedef struct watch {
+    int calls, cancel_at;
+    int64_t last, all;
+    bool backwards;
+    char what[32];
+} watch;
+
+static int watch_progress(void *user, const char *what, int64_t done_ms, int64_t all_ms)
+{
+    watch *w = user;
+
+    if (strcmp(w->what, what) != 0) snprintf(w->what, sizeof w->what, "%s", what), w->last = 0;
+    w->backwards = w->backwards || done_ms < w->last || done_ms > all_ms;
+    w->last = done_ms;
+    w->all = all_ms;
+    return ++w->calls == w->cancel_at;
+}
+
+/* Sound below the limit never reaches the model: no segments, no language, also from a whole minute of faint noise. */
+static void quiet(void)
+{
+    model m;
+    int64_t n = 60 * 16000 + 77;
+    float *x = calloc((size_t)n, sizeof *x);
+    es_transcribe_options o = es_transcribe_defaults();
+    es_transcript t;
+    es_err err = {0};
+    es_noise noise = {11};
+    watch w = {0};
+
+    if (!open_model(&m, "whisper-tiny.pack")) {
+        free(x);
+        return;
+    }
+    o.progress = watch_progress, o.user = &w;
+    for (int64_t i = 0; i < n; i++) x[i] = (float)(es_noise_uniform(&noise) * 6e-4 - 3e-4);
+    CHECK_INT(run_samples(&m, x, n, &o, &t, &err), ES_OK);
+    CHECK(t.n_segments == 0 && t.n_text == 0 && t.language[0] == 0, "%zu segments", t.n_segments);
+    CHECK(w.calls == 5 && w.last == w.all && w.all == 60004 && !w.backwards, "%d calls, %lld of %lld ms", w.calls,
+          (long long)w.last, (long long)w.all);
+    es_transcript_done(&t);
+    /* Nothing at all, and less than one frame. */
+    for (int64_t few = 0; few <= 159; few += 159) {
+        CHECK_INT(run_samples(&m, x, few, &o, &t, &err), ES_OK);
+        CHECK_INT(t.n_segments, 0);
+        es_transcript_done(&t);
+    }
+    /* One frame of loud sound is decoded, whatever the model makes of it, and its times stay inside. */
+    for (int i = 0; i < 160; i++) x[i] = (float)(es_noise_uniform(&noise) - 0.5);
+    CHECK_INT(run_samples(&m, x, 160, &o, &t, &err), ES_OK);
+    for (size_t i = 0; i < t.n_segments; i++) CHECK(t.segments[i].end_ms <= 10);
+    es_transcript_done(&t);
+    close_model(&m);
+    free(x);
+}
+
+/* Speech after half a minute of nothing: found where it is, and its language with it. */
+static void speech_later(void)
+{
+    model m;
+    int64_t n, before = 33 * 16000;
+    float *x = speech(&n), *late;
+    es_transcribe_options o = es_transcribe_defaults();
+    es_transcript t = {0};
+    es_err err = {0};
+
+    if (!x || !open_model(&m, "whisper-tiny.pack")) {
+        free(x);
+        return;
+    }
+    late = calloc((size_t)(before + n), sizeof *late);
+    memcpy(late + before, x, (size_t)n * sizeof *x);
+    CHECK_INT(run_samples(&m, late, before + n, &o, &t, &err), ES_OK);
+    CHECK(t.n_segments >= 1 && t.n_words > 15, "%zu segments, %zu words", t.n_segments, t.n_words);
+    CHECK_STR(t.language, "en");
+    for (size_t i = 0; i < t.n_words; i++) {
+        const es_word *word = &t.words[i];
+        CHECK(word->start_ms >= 33000 && word->end_ms >= word->start_ms && word->end_ms <= 44000, "word %zu: %lld to %lld ms",
+              i, (long long)word->start_ms, (long long)word->end_ms);
+    }
+    es_transcript_done(&t);
+    close_model(&m);
+    free(late);
+    free(x);
+}
+
+static bool same_transcript(const es_transcript *a, const es_transcript *b)
+{
+    return a->n_text == b->n_text && memcmp(a->text, b->text, a->n_text) == 0 && a->n_tokens == b->n_tokens &&
+           memcmp(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens) == 0;
+}
+
+/* Sampling hangs on the recording and the window alone: not on what came before. Options the model cannot serve fail. */
+static void options(void)
+{
+    model m;
+    int64_t n;
+    float *x = speech(&n);
+    es_transcribe_options o = reference_options(), sampled = reference_options();
+    es_transcript greedy, first, again, other;
+    es_err err = {0};
+    watch w = {.cancel_at = 2};
+
+    if (!x || !open_model(&m, "whisper-tiny.pack")) {
+        free(x);
+        return;
+    }
+    sampled.temperature[0] = 1.5f;
+    CHECK_INT(run_samples(&m, x, n, &o, &greedy, &err), ES_OK);
+    CHECK_INT(run_samples(&m, x, n, &sampled, &first, &err), ES_OK);
+    sampled.content.b[0] = 1;
+    CHECK_INT(run_samples(&m, x, n, &sampled, &other, &err), ES_OK);
+    sampled.content.b[0] = 0;
+    CHECK_INT(run_samples(&m, x, n, &sampled, &again, &err), ES_OK);
+    CHECK(same_transcript(&first, &again));
+    CHECK(!same_transcript(&first, &other) && !same_transcript(&first, &greedy));
+    es_transcript_done(&first), es_transcript_done(&again), es_transcript_done(&other);
+
+    /* Words do not change the text. */
+    o.words = true;
+    CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_OK);
+    CHECK(first.n_tokens == greedy.n_tokens && first.n_words == 22, "%zu words", first.n_words);
+    es_transcript_done(&first);
+    /* A prompt is heard: after one that begins in the middle of something, the sentence begins in lower case. */
+    o.prompt = "Fellow Americans, country";
+    CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_OK);
+    CHECK(first.n_words == 22 && memcmp(first.text, " and so", 7) == 0, "%.*s", (int)first.n_text, first.text);
+    es_transcript_done(&first);
+    o.prompt = NULL;
+    /* Without timestamps: one segment for the window. */
+    o.timestamps = o.words = false;
+    CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_OK);
+    CHECK(first.n_segments == 1 && first.segments[0].end_ms == 11000);
+    es_transcript_done(&first);
+    o.timestamps = true;
+
+    static const struct {
+        const char *language, *says;
+        int temperatures;
+        float temperature;
+    } refused[] = {{"klingon", "klingon", 1, 0}, {"yue", "99", 1, 0}, {"en", "0 temperatures", 0, 0}, {"en", "-1", 1, -1}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        err = (es_err){0};
+        o.language = refused[i].language;
+        o.n_temperatures = refused[i].temperatures;
+        o.temperature[0] = refused[i].temperature;
+        CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_EARG);
+        CHECK(strstr(err.text, refused[i].says), "%s", err.text);
+        es_transcript_done(&first);
+    }
+    o = reference_options();
+    o.language = "German";
+    CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_OK);
+    CHECK_STR(first.language, "de");
+    es_transcript_done(&first);
+
+    /* Cancelled between windows; the model serves the next recording as if nothing had happened. */
+    err = (es_err){0};
+    o = reference_options();
+    o.progress = watch_progress, o.user = &w;
+    CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_ECANCELLED);
+    es_transcript_done(&first);
+    o.progress = NULL;
+    CHECK_INT(run_samples(&m, x, n, &o, &first, &err), ES_OK);
+    CHECK(same_transcript(&first, &greedy));
+    es_transcript_done(&first), es_transcript_done(&greedy);
+    close_model(&m);
+    free(x);
+}
+
+/* The transcript's segments' texts, words in lower case without signs, joined by one blank. */
+static size_t plain_words(const es_transcript *t, char *out, size_t room)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->n_segments; i++) {
+        const es_segment *g = &t->segments[i];
+        for (size_t k = 0; k < g->text_bytes && n + 2 < room; k++) {
+            char c = t->text[g->text_at + k];
+            if (c >= 'A' && c <= 'Z') c = (char)(c + 32);
+            if ((c >= 'a' && c <= 'z') || (c == ' ' && n && out[n - 1] != ' ')) out[n++] = c;
+        }
+        if (n && out[n - 1] != ' ') out[n++] = ' ';
+    }
+    out[n] = 0;
+    return n;
+}
+
+/* Greedy decoding of this telephone call writes timestamps of whole seconds, says half of the dialogue twice to fill the
+ * time, and at some temperatures closes at half the time and hears the rest again. */
+static void said_once(void)
+{
+    enum { PHRASE = 5 };
+    model m;
+    reference r;
+    es_err err = {0};
+    static char text[4096];
+    static size_t at[1024][2];
+    static const float temperature[] = {-1, 0, 0.2f, 0.4f}; /* -1: as they come */
+
+    if (!open_reference(&r, "whisper-base", "A", "sample")) return;
+    if (!open_model(&m, "whisper-base.pack")) {
+        close_reference(&r);
+        return;
+    }
+    for (size_t i = 0; i < sizeof temperature / sizeof *temperature; i++) {
+        es_transcribe_options o = es_transcribe_defaults();
+        es_transcript t = {0};
+        if (temperature[i] >= 0) o.n_temperatures = 1, o.temperature[0] = temperature[i];
+        o.content.b[0] = 1;
+        es_sound sound = es_sound_of(r.sound);
+        CHECK_INT(es_transcribe(m.transcriber, &sound, &o, &t, &err), ES_OK);
+        size_t bytes = plain_words(&t, text, sizeof text);
+        int n = split_words(text, bytes, at, 1024);
+        CHECK(n > 60, "%d words", n);
+        /* Both are "originally from Chicago" and one is "in New Jersey now" twice; no five words occur twice. */
+        int twice = 0;
+        for (int a = 0; a + PHRASE <= n; a++) {
+            size_t length = at[a + PHRASE - 1][0] + at[a + PHRASE - 1][1] - at[a][0];
+            for (int b = a + 1; b + PHRASE <= n; b++)
+                if (at[b + PHRASE - 1][0] + at[b + PHRASE - 1][1] - at[b][0] == length &&
+                    memcmp(text + at[a][0], text + at[b][0], length) == 0) {
+                    twice++;
+                    if (getenv("ES_TEST_VERBOSE")) printf("    twice: %.*s\n", (int)length, text + at[a][0]);
+                }
+        }
+        CHECK(twice == 0, "at temperature %g, %d phrases of %d words are said twice: %s", (double)temperature[i], twice, PHRASE,
+              text);
+        es_transcript_done(&t);
+        if (!getenv("ES_TEST_LONG") && i == 0) i++; /* the first temperature is 0 already */
+    }
+    close_model(&m);
+    close_reference(&r);
+}
+
 static const es_test tests[] = {
-    {"tiny_greedy", tiny_greedy}, {"tiny_words", tiny_words},
-    {"base_greedy", base_greedy}, {"base_words", base_words},
+    {"window_prompt", window_prompt},
+    {"window_split", window_split},
+    {"window_judge", window_judge},
+    {"window_write", window_write},
+    {"window_unsay", window_unsay},
+    {"quiet", quiet},
+    {"speech_later", speech_later},
+    {"options", options},
+    {"said_once", said_once},
+    {"tiny_greedy", tiny_greedy},
+    {"tiny_words", tiny_words},
+    {"base_greedy", base_greedy},
+    {"base_words", base_words},
     {"base_language_given", base_language_given},
 };
 

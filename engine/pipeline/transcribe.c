@@ -81,6 +81,7 @@ es_transcribe_options es_transcribe_defaults(void)
 {
     return (es_transcribe_options){
         .timestamps = true,
+        .words = true,
         .temperature = {0.0f, 0.2f, 0.4f, 0.6f, 0.8f, 1.0f},
         .n_temperatures = 6,
         .most_compression = 2.4f,
@@ -206,7 +207,7 @@ static bool is_quiet(const job *j, int frames)
 
 static int tell(const job *j, const char *what, int64_t frames)
 {
-    int64_t done = frames * 10 < j->duration_ms ? frames * 10 : j->duration_ms;
+    int64_t done = frames < j->frames ? frames * 10 : j->duration_ms;
 
     if (j->o->progress && j->o->progress(j->o->user, what, done, j->duration_ms))
         return es_fail(j->err, ES_ECANCELLED, "cancelled at %lld of %lld ms while %s", (long long)done,
@@ -310,6 +311,7 @@ static int take_window(job *j, int64_t seek, int frames, int64_t *next)
 {
     es_transcriber *t = j->t;
     es_window *w = &t->window;
+    double said_until = j->said_until;
     bool ends;
 
     *next = seek + frames;
@@ -321,6 +323,8 @@ static int take_window(job *j, int64_t seek, int frames, int64_t *next)
         rc = es_window_align(w, &j->rules, t->model, t->pieces, n, &j->said_until, &t->scratch, j->err);
         j->times.align += seconds() - began;
         if (rc != ES_OK) return rc;
+        j->said_until = fmax(j->said_until, said_until);
+        if (!j->o->seek_words) es_window_unsay(w, &j->rules, t->pieces, n, said_until, j->to, &t->scratch);
         if (j->o->seek_words && !ends) *next = es_window_after_words(w, j->said_until, *next);
     }
     rc = es_window_write(w, &j->rules, t->pieces, n, j->duration_ms, j->to, &t->scratch, j->err);

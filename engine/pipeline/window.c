@@ -14,6 +14,11 @@
  *
  * Timestamps come in pairs: a piece's end and the next one's start. Text after the last pair is not complete, and the next
  * window starts at that pair, so that it is heard again whole.
+ *
+ * Now and then the timestamps are wrong: a window says all it hears and claims that it took half the time, or says
+ * something twice to fill the time it claims. The alignment shows both. What is said without sound gets no time there,
+ * and a piece without time is not written. And where the next window hears again what was already said, its words fall
+ * before the last word's end, and the piece is not written either.
  */
 #include "pipeline/window.h"
 
@@ -209,6 +214,58 @@ int64_t es_window_after_words(const es_window *w, double said_until, int64_t nex
     return last < w->seek + LEAST_ADVANCE ? w->seek + LEAST_ADVANCE : last;
 }
 
+/* ---- what was said before ---- */
+
+static size_t text_of(const es_window *w, const es_window_rules *r, const es_window_piece *piece, es_window_scratch *s)
+{
+    return es_bpe_decode(r->bpe, w->out.tokens + piece->first_token, (size_t)piece->n_tokens, r->ids.eot, s->said,
+                         sizeof s->said);
+}
+
+/* Squeezes text to its letters and digits, ASCII ones in lower case, so that signs make no difference. */
+static size_t squeeze(char *text, size_t n)
+{
+    size_t to = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (c >= 'A' && c <= 'Z') c = (char)(c + 32);
+        bool keeps = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c & 0x80);
+        if (keeps) text[to++] = c;
+    }
+    return to;
+}
+
+static bool contains(const char *text, size_t n, const char *part, size_t k)
+{
+    for (size_t i = 0; i + k <= n; i++)
+        if (memcmp(text + i, part, k) == 0) return true;
+    return false;
+}
+
+void es_window_unsay(const es_window *w, const es_window_rules *r, es_window_piece *pieces, int n_pieces,
+                     double said_until, const es_transcript *before, es_window_scratch *s)
+{
+    /* A last word may overlap its window's end a little, and a short answer may fall under it: within a second of the
+     * last word's end a piece must also repeat the words that stand there. */
+    static const double surely = 1.0;
+
+    for (int i = 0; i < n_pieces; i++) {
+        es_window_piece *piece = &pieces[i];
+        double middle = (piece->start + piece->end) / 2;
+        if (piece->n_words == 0 || middle >= said_until) continue;
+        piece->again = middle < said_until - surely;
+        size_t k = squeeze(s->said, text_of(w, r, piece, s));
+        for (size_t at = before->n_segments; !piece->again && at-- > 0;) {
+            const es_segment *g = &before->segments[at];
+            if ((double)g->end_ms < piece->start * 1000) break;
+            size_t n = g->text_bytes < sizeof s->before ? g->text_bytes : sizeof s->before;
+            memcpy(s->before, before->text + g->text_at, n);
+            piece->again = contains(s->before, squeeze(s->before, n), s->said, k);
+        }
+    }
+}
+
 /* ---- segments ---- */
 
 static int64_t milliseconds(double seconds, int64_t least, int64_t most)
@@ -224,16 +281,10 @@ bool es_window_says(const es_window *w, const es_window_rules *r, const es_windo
         .b = r->bpe, .ids = w->out.tokens + piece->first_token, .n = (size_t)piece->n_tokens, .eot = r->ids.eot};
     int32_t c;
 
-    if (piece->start == piece->end) return false;
+    if (piece->again || piece->start == piece->end) return false;
     while (es_bpe_next(&reader, &c))
         if (!es_unicode_is_space(c)) return true;
     return false;
-}
-
-static size_t text_of(const es_window *w, const es_window_rules *r, const es_window_piece *piece, es_window_scratch *s)
-{
-    return es_bpe_decode(r->bpe, w->out.tokens + piece->first_token, (size_t)piece->n_tokens, r->ids.eot, s->said,
-                         sizeof s->said);
 }
 
 /* A loop may lie within pieces or run over all of them; in the second case each one bears the mark. */

@@ -6,6 +6,7 @@
  *     judge   takes an attempt's output; says whether the window is done or wants another attempt
  *     split   the accepted tokens become pieces: start, end, tokens; and the place of the next window
  *     align   the pieces' words get times
+ *     unsay   pieces that were said by the window before are marked
  *     write   the pieces become segments of a transcript
  *
  * A window is a plain struct, so that many windows of many recordings may be on their way at once, each in a slot of the
@@ -45,6 +46,7 @@ typedef struct es_window_piece {
     double start, end; /* seconds of the recording */
     int first_token, n_tokens;
     int first_word, n_words; /* in the scratch's words */
+    bool again;              /* said before: not written */
 } es_window_piece;
 
 typedef struct es_window {
@@ -67,6 +69,7 @@ typedef struct es_window {
 typedef struct es_window_scratch {
     char text[3 * 255 * ES_WHISPER_POSITIONS]; /* of words, which point into it */
     char said[3 * 255 * ES_WHISPER_POSITIONS]; /* of a segment */
+    char before[3 * 255 * ES_WHISPER_POSITIONS]; /* of one that was said before */
     int32_t tokens[ES_WHISPER_POSITIONS];
     int start_frame[ES_WHISPER_POSITIONS + 1];
     float p[ES_WHISPER_POSITIONS];
@@ -93,6 +96,9 @@ int es_window_align(const es_window *w, const es_window_rules *r, es_whisper *m,
                     double *said_until, es_window_scratch *s, es_err *err);
 /* The frame where the next window starts if this one ends with its last word. */
 int64_t es_window_after_words(const es_window *w, double said_until, int64_t next);
+/* Marks aligned pieces that lie where words were said already: until said_until, the value before align(). */
+void es_window_unsay(const es_window *w, const es_window_rules *r, es_window_piece *pieces, int n_pieces,
+                     double said_until, const es_transcript *before, es_window_scratch *s);
 /* Appends the pieces that say something and last some time, with times kept within 0 .. duration_ms. */
 int es_window_write(const es_window *w, const es_window_rules *r, const es_window_piece *pieces, int n_pieces,
                     int64_t duration_ms, es_transcript *to, es_window_scratch *s, es_err *err);
