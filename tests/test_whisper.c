@@ -815,6 +815,76 @@ static void allocations(void)
     rig_close(&g);
 }
 
+/* Windows with next to no sound, prompts that fill the positions, texts that do not fit. */
+static void edges(void)
+{
+    static const int frames[6] = {0, 1, 2, 6, 9, 3000};
+    static int32_t prompt[448], text[448];
+    static float p[448];
+    static int first[449];
+    char path[4096];
+    rig g;
+    es_whisper_output out;
+    float *pcm = noise_window(8);
+
+    if (!seeded_pack(path)) return;
+    es_whisper_limits limits = {.windows = 2, .slots = 1, .prompt_rows = 16, .align = true};
+    if (!rig_open(&g, path, limits, 2)) return;
+    for (int i = 0; i < 448; i++) text[i] = 1000 + i;
+    for (int i = 0; i < 6; i++) {
+        int F = frames[i] / 2, n = i == 5 ? 443 : i;
+        es_whisper_window w = {.pcm = pcm, .frames = frames[i], .top = NAN};
+        int32_t sot[3] = {g.ids.sot, g.ids.lang_begin, g.ids.transcribe};
+        es_whisper_encode(g.m, &w, 1);
+        float *e = debug_copy(&g, "encoder");
+        for (int j = 0; j < AUDIO * WIDTH; j++)
+            if (!isfinite((double)e[j])) {
+                CHECK(false, "%d frames: value %d of the encoding is no number", frames[i], j);
+                break;
+            }
+        free(e);
+        OK(es_whisper_align(g.m, 0, sot, 3, text, n, frames[i], first, p, &g.err), g.err);
+        for (int j = 0; j <= n; j++)
+            CHECK(first[j] >= 0 && first[j] < (F ? F : 1) && (j == 0 || first[j] >= first[j - 1]),
+                  "%d frames, token %d begins at %d", frames[i], j, first[j]);
+        for (int j = 0; j < n; j++) CHECK(p[j] > 0 && p[j] < 1, "token %d has probability %g", j, (double)p[j]);
+        if (i < 5) continue;
+        CHECK_INT(es_whisper_align(g.m, 0, sot, 3, text, 444, 3000, first, p, &g.err), ES_EARG);
+        CHECK(strstr(g.err.text, "449") && strstr(g.err.text, "448"), "%s", g.err.text);
+    }
+
+    /* The maximum of a window is that of a file of one window. */
+    const float *both[3] = {pcm, pcm, pcm};
+    int some[3] = {3000, 1, 2000};
+    float tops[3];
+    es_whisper_tops(g.m, both, some, 3, tops);
+    CHECK(tops[1] <= tops[2] && tops[2] <= tops[0], "maxima %g %g %g", (double)tops[1], (double)tops[2], (double)tops[0]);
+    for (int i = 0; i < 3; i += 2) {
+        es_whisper_window own = {.pcm = pcm, .frames = some[i], .top = NAN}, given = own;
+        given.top = tops[i];
+        size_t bytes = 3000 * 80 * sizeof(float);
+        es_whisper_encode(g.m, &own, 1);
+        float *a = debug_copy(&g, "mel");
+        es_whisper_encode(g.m, &given, 1);
+        float *b = debug_copy(&g, "mel");
+        CHECK(!memcmp(a, b, bytes), "%d frames: the mel differs where its maximum is given", some[i]);
+        free(a);
+        free(b);
+    }
+
+    /* The last position is the prompt's: one token is sampled, none is fed back. */
+    for (int i = 0; i < 448; i++) prompt[i] = i < 445 ? 500 + i : g.ids.sot + i - 445;
+    prompt[447] = g.ids.transcribe;
+    for (int n = 446; n <= 448; n++) {
+        es_whisper_request q = request(&g, prompt + 448 - n, n);
+        q.sot_at = n - 3;
+        OK(es_whisper_decode(g.m, &q, &out, &g.err), g.err);
+        CHECK(out.n + out.complete == 449 - n, "a prompt of %d tokens is followed by %d", n, out.n);
+    }
+    free(pcm);
+    rig_close(&g);
+}
+
 /* ---- values: trained packs against a reference implementation ---- */
 
 /* A 16-bit mono wav at 16 kHz as floats; the caller frees. */
@@ -1097,7 +1167,7 @@ static const es_test tests[] = {
     {"presets", presets}, {"ids", ids},       {"warping", warping},
     {"refusals", refusals}, {"mirror", mirror}, {"cuda_plan", cuda_plan},
     {"twin", twin},         {"independence", independence},
-    {"sharing", sharing},   {"allocations", allocations},
+    {"sharing", sharing},   {"allocations", allocations}, {"edges", edges},
     {"tiny_values", tiny_values}, {"base_values", base_values},
 };
 
