@@ -511,7 +511,7 @@ static void test_remove_compact(void)
     free(was.b.p), free(is.b.p);
 }
 
-/* One sentence of a replaced result, on pages that live on: the case in which a copy of pages keeps what was deleted. */
+/* Small recordings side by side on pages that live on: what is removed lies in the unused parts of used pages. */
 static void test_compact_slack(void)
 {
     const char *dir = in_folder("lib");
@@ -729,7 +729,21 @@ static int child_writes(const char *dir)
     }
 }
 
-static void test_killed_writer(void)
+/* The same, compacting in between. */
+static int child_compacts(const char *dir)
+{
+    es_store *s = NULL;
+
+    if (es_store_open(&s, dir, ES_STORE_CREATE, NULL)) return 1;
+    for (int i = 0;; i++) {
+        es_result r = make_result(i % 7, 5 + i % 11, "/x");
+        if (es_store_put(s, &r, NULL) || es_store_compact(s, NULL, NULL, NULL)) return 2;
+        es_result_done(&r);
+    }
+}
+
+/* Twenty times: a child works and is killed at some moment; the library is whole, and the next one goes on with it. */
+static void kill_rounds(int (*child)(const char *dir))
 {
     const char *dir = in_folder("lib");
     es_noise noise = {.state = 20};
@@ -743,7 +757,7 @@ static void test_killed_writer(void)
         int status;
         fflush(stdout);
         pid_t pid = fork();
-        if (pid == 0) _exit(child_writes(dir));
+        if (pid == 0) _exit(child(dir));
         nanosleep(&pause, NULL);
         kill(pid, SIGKILL);
         waitpid(pid, &status, 0);
@@ -756,6 +770,16 @@ static void test_killed_writer(void)
         es_store_close(s);
     }
     CHECK(most > 1, "no writer got anything done");
+}
+
+static void test_killed_writer(void)
+{
+    kill_rounds(child_writes);
+}
+
+static void test_killed_compact(void)
+{
+    kill_rounds(child_compacts);
 }
 
 static int child_writes_evens(const char *dir)
@@ -1137,12 +1161,10 @@ static void test_check_finds(void)
     check_finds("path", damage_path, "is not the hash of /w");
 }
 
-static void test_no_addresses(void)
+#ifndef ES_UNDER_ASAN /* a sanitizer needs more addresses than are left here */
+/* Few addresses: the map shrinks until it fits, and the library works. */
+static void test_few_addresses(void)
 {
-    /* Few addresses: the map shrinks until it fits, and the library still works. Sanitizers need more than we leave. */
-#ifdef ES_UNDER_ASAN
-    es_test_skip("addresses to spare under a sanitizer");
-#else
     struct rlimit old, few;
     es_store *s;
 
@@ -1157,7 +1179,154 @@ static void test_no_addresses(void)
     }
     es_store_close(s);
     setrlimit(RLIMIT_AS, &old);
+}
 #endif
+
+/* ---- threads ---- */
+
+typedef struct worker {
+    es_store *s;
+    int seed;
+    bool failed;
+    char why[256];
+} worker;
+
+static void *work(void *user)
+{
+    worker *w = user;
+    es_err err = {0};
+
+    for (int i = 0; i < 8 && !w->failed; i++) {
+        es_result r = make_result(w->seed + 10 * i, 4 + i, "/x"), back = {0};
+        w->failed = es_store_put(w->s, &r, &err) || es_store_get(w->s, r.media.content, 0, &back, &err) ||
+                    back.transcript.n_segments != r.transcript.n_segments ||
+                    back.transcript.n_text != r.transcript.n_text ||
+                    memcmp(back.transcript.text, r.transcript.text, r.transcript.n_text);
+        es_result_done(&r);
+        es_result_done(&back);
+    }
+    snprintf(w->why, sizeof w->why, "%.250s", err.text);
+    return NULL;
+}
+
+/* Four threads write and read while a fifth compacts under them. */
+static void test_threads(void)
+{
+    enum { N = 4 };
+    es_store *s = open_store(in_folder("lib"), ES_STORE_CREATE);
+    pthread_t threads[N];
+    worker workers[N];
+    es_err err = {0};
+    es_check c;
+
+    if (!s) return;
+    for (int i = 0; i < N; i++) {
+        workers[i] = (worker){.s = s, .seed = i};
+        CHECK_INT(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < 5; i++) CHECK(es_store_compact(s, NULL, NULL, &err) == ES_OK, "%s", err.text);
+    for (int i = 0; i < N; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(!workers[i].failed, "thread %d: %s", i, workers[i].why);
+    }
+    CHECK_INT(es_store_check(s, &c, count_fault, NULL, &err), ES_OK);
+    CHECK_INT(c.faults, 0);
+    CHECK_INT(c.recordings, 8 * N);
+    es_store_close(s);
+}
+
+/* ---- the library of the first format ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    char block[4096];
+    size_t n;
+
+    CHECK(in && out, "%s cannot be copied to %s", from, to);
+    while (in && out && (n = fread(block, 1, sizeof block, in)) > 0) CHECK(fwrite(block, 1, n, out) == n);
+    if (in) fclose(in);
+    if (out) fclose(out);
+}
+
+/* tests/golden/library-1, made by its make.c with the program that first had the format; the values are those there. */
+static void test_first_format(void)
+{
+    const char *from = es_test_golden("library-1/data.mdb");
+    char text[400] = "", seen[400] = "";
+    es_hash128 first, silent, h;
+    es_result r;
+    es_store *s;
+    es_check c;
+    int track;
+    es_err err = {0};
+
+    CHECK(from, "tests/golden/library-1/data.mdb is missing");
+    if (!from) return;
+    CHECK(mkdir(in_folder("lib"), 0755) == 0);
+    copy_file(from, in_folder("lib/data.mdb"));
+    s = open_store(in_folder("lib"), 0);
+    if (!s) return;
+    CHECK_INT(es_store_check(s, &c, count_fault, NULL, &err), ES_OK);
+    CHECK_INT(c.faults, 0);
+    CHECK_INT(c.recordings, 3);
+    CHECK_INT(c.segments, 3);
+    CHECK_INT(c.words, 5);
+    CHECK_INT(es_store_list(s, note_path, text, &err), ES_OK);
+    CHECK_STR(text, "/films/first \"take\"\n\xc3\xa9.mkv:2 /films/first \"take\"\n\xc3\xa9.mkv:1 /films/silence.wav:0 ");
+    CHECK_INT(es_hash_parse(&first, "00112233445566778899aabbccddeeff"), 0);
+    CHECK_INT(es_hash_parse(&silent, "ffeeddccbbaa99887766554433221100"), 0);
+    CHECK_INT(es_store_paths(s, first, note_seen, seen, &err), ES_OK);
+    CHECK(strstr(seen, "/other/first.mkv"), "%s", seen);
+    CHECK(es_store_cached_hash(s, 66, 12345, 1000000, 1600000000123456789, &h) && !memcmp(h.b, first.b, 16));
+
+    CHECK(es_store_get(s, first, 0, &r, &err) == ES_OK, "%s", err.text);
+    CHECK_INT(r.media.bytes, 1000000);
+    CHECK_INT(r.media.n_tracks, 2);
+    CHECK_STR(r.media.container, "matroska,webm");
+    CHECK_STR(r.media.codec, "opus");
+    CHECK_INT(r.media.sample_rate, 48000);
+    CHECK_INT(r.media.channels, 6);
+    CHECK_INT(r.media.duration_ms, 7250);
+    CHECK_INT(r.media.damaged_packets, 1);
+    CHECK(r.media.truncated);
+    CHECK_INT(r.media.mtime_ns, 1600000000123456789);
+    CHECK_STR(r.made.settings, "{\"task\":\"transcribe\"}");
+    CHECK_STR(r.made.asr, "whisper-tiny");
+    CHECK(!memcmp(r.made.asr_hash.b, silent.b, 16), "the pack's hash differs");
+    CHECK_STR(r.made.program, "0.1.0");
+    CHECK_STR(r.transcript.language, "en");
+    CHECK(r.transcript.language_probability == 0.875f);
+    if (r.transcript.n_segments == 2 && r.transcript.n_words == 4 && r.transcript.n_tokens == 7) {
+        const es_transcript *t = &r.transcript;
+        const es_segment *g = t->segments;
+        const es_word *w = t->words;
+        static const int32_t tokens[] = {50364, 634, 1848, 50464, 50464, 865, 50514};
+        CHECK(!memcmp(t->tokens, tokens, sizeof tokens), "the tokens differ");
+        CHECK(g[0].text_bytes == 9 && !memcmp(t->text + g[0].text_at, " He said.", 9), "the first text differs");
+        CHECK(g[1].text_bytes == 8 && !memcmp(t->text + g[1].text_at, " Na\xc3\xafve", 7), "the second text differs");
+        CHECK(g[0].start_ms == 0 && g[0].end_ms == 2000 && g[1].start_ms == 2000 && g[1].end_ms == 3000);
+        CHECK(g[0].avg_logprob == -0.25f && g[0].no_speech == 0.03125f && g[0].compression_ratio == 1.125f);
+        CHECK(g[0].temperature == 0 && g[1].temperature == 0.5f && g[0].flags == 0 && g[1].flags == ES_SEGMENT_LOOPED);
+        CHECK(g[0].speaker == -1 && g[1].speaker == 3 && !strcmp(g[0].language, "en") && !strcmp(g[1].language, "fr"));
+        CHECK(g[0].first_token == 0 && g[0].n_tokens == 4 && g[1].first_token == 4 && g[1].n_tokens == 3);
+        CHECK(g[0].n_words == 3 && g[1].first_word == 3 && g[1].n_words == 1);
+        CHECK(w[1].start_ms == 400 && w[1].end_ms == 1900 && w[1].probability == 0.5f && w[1].speaker == -1);
+        CHECK(w[1].text_bytes == 5 && !memcmp(t->text + w[1].text_at, " said", 5), "the second word differs");
+        CHECK(w[3].speaker == 3, "the last word's speaker differs");
+    } else {
+        CHECK(false, "%zu segments, %zu words, %zu tokens", r.transcript.n_segments, r.transcript.n_words,
+              r.transcript.n_tokens);
+    }
+    es_result_done(&r);
+    CHECK_INT(es_store_resolve(s, "first.mkv#1", &h, &track, &err), ES_OK);
+    CHECK_INT(track, 1);
+    CHECK_INT(es_store_get(s, silent, 0, &r, &err), ES_OK);
+    CHECK_INT(r.transcript.n_segments, 0);
+    es_result_done(&r);
+    put(s, 1, 2, "/new"); /* it goes on with today's records */
+    check_whole(s);
+    es_store_close(s);
 }
 
 int main(int argc, char **argv)
@@ -1178,6 +1347,7 @@ int main(int argc, char **argv)
         {"read_only_folder", test_read_only_folder},
         {"disk_full", test_disk_full},
         {"killed_writer", test_killed_writer},
+        {"killed_compact", test_killed_compact},
         {"two_processes", test_two_processes},
         {"busy_and_sweep", test_busy_and_sweep},
         {"migration", test_migration},
@@ -1185,7 +1355,11 @@ int main(int argc, char **argv)
         {"record_damage", test_record_damage},
         {"record_bytes", test_record_bytes},
         {"check_finds", test_check_finds},
-        {"no_addresses", test_no_addresses},
+#ifndef ES_UNDER_ASAN
+        {"few_addresses", test_few_addresses},
+#endif
+        {"threads", test_threads},
+        {"first_format", test_first_format},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));

@@ -2,10 +2,11 @@
  * care.c - check, compact and backup.
  *
  * Compact and backup write a fresh file by walking the records of one snapshot into it, table by table and in the order
- * of the keys. LMDB's own copy (mdb_env_copy2 with MDB_CP_COMPACT) leaves out free pages but copies used ones as they
- * are, and the slack of a used page still holds what was deleted from it: a removed sentence would survive. A walk
- * carries over nothing that is not a live record, fills pages to the brim, and gives the same file for the same records.
- * (LMDB clears the pages it allocates unless told not to, so no memory of the process leaks into the slack either.)
+ * of the keys. So the file holds what was put into it and nothing else, by construction. LMDB's own compacting copy
+ * (mdb_env_copy2 with MDB_CP_COMPACT) leaves out free pages, but what of a used page it copies is its own affair: 0.9.24
+ * passes over the unused part of leaf pages and copies overflow pages whole, whose ends may hold older bytes. The walk
+ * also fills pages to the brim and gives the same file for the same records. (LMDB clears the pages it allocates unless
+ * told not to, so nothing of the process's memory gets into their unused parts either.)
  *
  * The fresh file is synced, opened again and counted before it takes its place by rename(), so that at every moment one
  * whole library bears the name data.mdb. What the disk itself keeps of the old file's blocks is beyond a program.
