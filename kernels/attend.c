@@ -30,29 +30,37 @@ typedef struct attend_call {
     es_mask mask;
 } attend_call;
 
+enum { SCORES = ES_KEY_BLOCK + ES_ROW_PAD /* stride of a row of scores */ };
+
 /* What a job keeps in its thread's scratch; the sizes are for the widest head, 256. */
 typedef struct attend_room {
     float *k;      /* [512 / 16][D][16] */
     float *v;      /* [ceil(D / 16), even][512][16] */
-    float *s;      /* [14][512] */
+    float *s;      /* [14][512 + 16] */
     float *q;      /* [14][D + 16] */
-    float *o;      /* [252][D, padded to 32] */
-    float *max, *sum; /* [252] */
+    float *o;      /* [rows of a job][D, padded to 32] */
+    float *max, *sum; /* [rows of a job] */
     float *row;    /* [D] */
 } attend_room;
 
+/* Rows that a job may have: as many as fit where 252 of the widest head do. */
+static int most_rows(int D)
+{
+    return ES_BLOCK_ROWS * ES_HEAD_MAX / ((D + 31) / 32 * 32);
+}
+
 static attend_room room_of(es_cpu *d, int thread, int D)
 {
-    size_t wide = ((size_t)D + 31) / 32 * 32;
+    size_t wide = ((size_t)D + 31) / 32 * 32, rows = (size_t)most_rows(D);
     attend_room r = {.k = es_cpu_scratch(d, thread)};
 
     r.v = r.k + ES_KEY_BLOCK * (size_t)D;
     r.s = r.v + ES_KEY_BLOCK * wide;
-    r.q = r.s + ES_TILE_ROWS * ES_KEY_BLOCK;
+    r.q = r.s + ES_TILE_ROWS * SCORES;
     r.o = r.q + ES_TILE_ROWS * (size_t)(D + ES_ROW_PAD);
-    r.max = r.o + ES_BLOCK_ROWS * wide;
-    r.sum = r.max + ES_BLOCK_ROWS;
-    r.row = r.sum + ES_BLOCK_ROWS;
+    r.max = r.o + rows * wide;
+    r.sum = r.max + rows;
+    r.row = r.sum + rows;
     return r;
 }
 
@@ -73,10 +81,12 @@ static void pack_keys(const attend_call *c, const attend_room *m, size_t at, int
         const float *x = es_read(l, c->k, c->t, key, (size_t)D, m->row);
         for (int j = 0; j < D; j++) to[j * ES_LANES] = x[j];
         x = es_read(l, c->v, c->t, value, (size_t)D, m->row);
-        for (int j = 0; j < wide; j += ES_LANES)
-            for (int e = 0; e < ES_LANES; e++)
-                m->v[((size_t)(j / ES_LANES) * ES_KEY_BLOCK + (size_t)i) * ES_LANES + (size_t)e] =
-                    j + e < D ? x[j + e] : 0;
+        for (int j = 0; j < wide; j += ES_LANES) {
+            float *row = m->v + ((size_t)(j / ES_LANES) * ES_KEY_BLOCK + (size_t)i) * ES_LANES;
+            if (j + ES_LANES <= D) memcpy(row, x + j, ES_LANES * sizeof *row);
+            else
+                for (int e = 0; e < ES_LANES; e++) row[e] = j + e < D ? x[j + e] : 0;
+        }
     }
 }
 
@@ -92,10 +102,9 @@ static void strip(const attend_call *c, const attend_room *m, size_t q_row, int 
         l->scale(m->q + i * lda, es_read(l, c->q, c->t, at, (size_t)D, m->row), (size_t)D, c->scale);
     }
     for (int j = 0; j < keys; j += l->tile_cols)
-        l->tile(rows, D, m->q, (size_t)lda, m->k + (size_t)j * (size_t)D, (size_t)D * ES_LANES, m->s + j, ES_KEY_BLOCK,
-                true);
+        l->tile(rows, D, m->q, (size_t)lda, m->k + (size_t)j * (size_t)D, (size_t)D * ES_LANES, m->s + j, SCORES, true);
     for (int i = 0; i < rows; i++) {
-        float *s = m->s + i * ES_KEY_BLOCK, *o = m->o + (r + i) * wide;
+        float *s = m->s + i * SCORES, *o = m->o + (r + i) * wide;
         int seen = c->mask == ES_MASK_CAUSAL ? es_min(keys, first + i - key0 + 1) : keys;
         float *max = &m->max[r + i], *sum = &m->sum[r + i], old = *max;
         if (seen < 0) seen = 0;
@@ -111,7 +120,7 @@ static void strip(const attend_call *c, const attend_room *m, size_t q_row, int 
         for (int j = seen; j < keys; j++) s[j] = 0;
     }
     for (int j = 0; j < wide; j += l->tile_cols)
-        l->tile(rows, keys, m->s, ES_KEY_BLOCK, m->v + (size_t)j * ES_KEY_BLOCK, ES_KEY_BLOCK * ES_LANES,
+        l->tile(rows, keys, m->s, SCORES, m->v + (size_t)j * ES_KEY_BLOCK, ES_KEY_BLOCK * ES_LANES,
                 m->o + r * wide + j, (size_t)wide, key0 == 0);
 }
 
@@ -154,9 +163,11 @@ void es_cpu_attend(es_device *dev, es_dtype t, void *y, const void *q, int ldq, 
 
     (void)N;
     assert(D % 8 == 0 && D <= ES_HEAD_MAX);
-    /* Long runs of queries share the packing of keys; shorter ones where heads alone do not feed the threads. */
-    c.query_rows = ES_BLOCK_ROWS;
-    if (d->threads > 1 && S * H * ((T + c.query_rows - 1) / c.query_rows) < 4 * d->threads) c.query_rows /= 3;
+    /* Long runs of queries share the packing of keys; shorter ones where heads alone do not feed the threads. Whole
+     * strips of any height (84 is a multiple of 14, 6 and 4), so that a strip starts at the same query in any case. */
+    int jobs = d->threads > 1 ? 4 * d->threads : 1, blocks = (jobs + S * H - 1) / (S * H);
+    int rows = ((T + blocks - 1) / blocks + 83) / 84 * 84;
+    c.query_rows = es_min(rows, most_rows(D) / 84 * 84);
     c.query_blocks = (T + c.query_rows - 1) / c.query_rows;
     es_pool_run(d->pool, S * H * c.query_blocks, attend_job, &c);
 }
@@ -175,6 +186,8 @@ typedef struct cached_call {
     float scale;
     float *scores;
 } cached_call;
+
+enum { JOB_VALUES = 8192 /* keys times D below which handing out a job costs more than doing it */ };
 
 static void cached_heads(void *arg, int first, int last, int thread)
 {
@@ -221,5 +234,8 @@ void es_cpu_attend_cached(es_device *dev, es_dtype t, void *y, const void *q, in
                      .scores = scores};
 
     assert(((size_t)T + 3 * (size_t)D) * sizeof(float) <= ES_THREAD_BYTES);
-    es_cpu_for(d, es_live(rows, R) * H, 1, cached_heads, &c);
+    /* Early in a text a head is a few keys: then several make a job. */
+    int live = es_live(rows, R), longest = len ? 1 : T;
+    for (int r = 0; len && r < live; r++) longest = len[r] > longest && slot[r] >= 0 ? len[r] : longest;
+    es_cpu_for(d, live * H, JOB_VALUES / (longest * D) + 1, cached_heads, &c);
 }

@@ -147,19 +147,35 @@ void es_cpu_embed(es_device *dev, es_dtype t, void *y, es_matrix E, const float 
     }
 }
 
+typedef struct store_call {
+    char *K, *V_;
+    const char *k, *v;
+    size_t ldk, ldv, head; /* bytes */
+    const int32_t *slot, *pos;
+    size_t T, H;
+} store_call;
+
+static void store_rows(void *arg, int first, int last, int thread)
+{
+    const store_call *c = arg;
+
+    (void)thread;
+    for (int r = first; r < last; r++) {
+        if (c->slot[r] < 0) continue;
+        for (size_t h = 0; h < c->H; h++) {
+            size_t to = (((size_t)c->slot[r] * c->H + h) * c->T + (size_t)c->pos[r]) * c->head;
+            memcpy(c->K + to, c->k + (size_t)r * c->ldk + h * c->head, c->head);
+            memcpy(c->V_ + to, c->v + (size_t)r * c->ldv + h * c->head, c->head);
+        }
+    }
+}
+
 void es_cpu_kv_store(es_device *d, es_dtype t, void *K, void *V_, const void *k, int ldk, const void *v, int ldv,
                      const int32_t *slot, const int32_t *pos, const int32_t *rows, int R, int T, int H, int D)
 {
-    int live = es_live(rows, R);
-    size_t e = es_dtype_bytes(t), head = (size_t)D * e;
+    size_t e = es_dtype_bytes(t);
+    store_call c = {.K = K, .V_ = V_, .k = k, .v = v, .ldk = (size_t)ldk * e, .ldv = (size_t)ldv * e,
+                    .head = (size_t)D * e, .slot = slot, .pos = pos, .T = (size_t)T, .H = (size_t)H};
 
-    (void)d;
-    for (int r = 0; r < live; r++) {
-        if (slot[r] < 0) continue;
-        for (int h = 0; h < H; h++) {
-            size_t to = (((size_t)slot[r] * (size_t)H + (size_t)h) * (size_t)T + (size_t)pos[r]) * head;
-            memcpy((char *)K + to, (const char *)k + ((size_t)r * (size_t)ldk) * e + (size_t)h * head, head);
-            memcpy((char *)V_ + to, (const char *)v + ((size_t)r * (size_t)ldv) * e + (size_t)h * head, head);
-        }
-    }
+    es_cpu_for(es_cpu_of(d), es_live(rows, R), 65536 / (H * D) + 1, store_rows, &c);
 }

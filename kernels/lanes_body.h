@@ -12,7 +12,7 @@
 
 /* ---- rows ---- */
 
-/* Calls expression(v) on pieces of x; the last one comes from a buffer filled up with `fill`. */
+/* The first n values of a register's worth at x, the rest `fill`. Where n is VW by construction this is one load. */
 INLINE V load_some(const float *x, size_t n, float fill)
 {
     float room[VW];
@@ -34,6 +34,35 @@ INLINE void store_some(float *y, V v, size_t n)
     memcpy(y, room, n * sizeof *y);
 }
 
+/* Runs the body on every register's worth of n values: `at` is its place, `left` how many of them there are. */
+#define EACH(n, ...)                                                                                                   \
+    do {                                                                                                               \
+        size_t at = 0;                                                                                                 \
+        for (; at + VW <= (n); at += VW) {                                                                             \
+            const size_t left = VW;                                                                                    \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+        if (at < (n)) {                                                                                                \
+            const size_t left = (n) - at;                                                                              \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+    } while (0)
+
+/* The same in sixteens, for sums: register j holds lanes j * VW on. `left` may be 0 in the last sixteen. */
+#define SIXTEENS(n, ...)                                                                                               \
+    do {                                                                                                               \
+        size_t whole_ = (n) & ~(size_t)(ES_LANES - 1);                                                                 \
+        for (size_t i_ = 0; i_ < whole_; i_ += ES_LANES)                                                               \
+            UNROLL for (int j = 0; j < VN; j++) {                                                                      \
+                const size_t at = i_ + (size_t)j * VW, left = VW;                                                      \
+                __VA_ARGS__;                                                                                           \
+            }                                                                                                          \
+        for (int j = 0; j < VN && whole_ < (n); j++) {                                                                 \
+            const size_t at = whole_ + (size_t)j * VW, left = at < (n) ? (n) - at : 0;                                 \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+    } while (0)
+
 static void widen(float *y, const void *x, es_dtype t, size_t n)
 {
     size_t i = 0;
@@ -52,15 +81,9 @@ static void widen(float *y, const void *x, es_dtype t, size_t n)
 
 INLINE void finish_as(float *y, const float *s, size_t n, es_finish f, es_act act)
 {
-    for (size_t i = 0; i < n; i += VW) {
-        size_t left = n - i;
-        V v = load_some(s + i, left, 0);
-        if (f.b) v = v + load_some(f.b + i, left, 0);
-        v = v_act(v, act);
-        if (f.add) v = v + load_some(y + i, left, 0);
-        if (f.pos) v = v + load_some(f.pos + i, left, 0);
-        store_some(y + i, v, left);
-    }
+    EACH(n, V v = load_some(s + at, left, 0); if (f.b) v = v + load_some(f.b + at, left, 0); v = v_act(v, act);
+         if (f.add) v = v + load_some(y + at, left, 0); if (f.pos) v = v + load_some(f.pos + at, left, 0);
+         store_some(y + at, v, left));
 }
 
 static void finish(float *y, const float *s, size_t n, es_finish f)
@@ -76,20 +99,11 @@ static void finish(float *y, const float *s, size_t n, es_finish f)
     }
 }
 
-/* s += term(x) over sixteen lanes; n elements, absent ones count as `fill`, which must be neutral. */
-#define SIXTEEN(n, body)                                                                                               \
-    for (size_t i_ = 0; i_ < (n); i_ += ES_LANES)                                                                      \
-        for (int j = 0; j < VN; j++) {                                                                                 \
-            size_t at = i_ + (size_t)j * VW;                                                                           \
-            size_t left = at < (n) ? (n) - at : 0;                                                                     \
-            body;                                                                                                      \
-        }
-
 static float sum(const float *x, size_t n)
 {
     V s[VN] = {{0}};
 
-    SIXTEEN(n, s[j] = s[j] + load_some(x + at, left, 0));
+    SIXTEENS(n, s[j] = s[j] + load_some(x + at, left, 0));
     return v_join(s);
 }
 
@@ -97,7 +111,7 @@ static float sum_square(const float *x, size_t n, float mean)
 {
     V s[VN] = {{0}};
 
-    SIXTEEN(n, V v = load_some(x + at, left, mean) - v_set(mean); s[j] = v_fma(v, v, s[j]));
+    SIXTEENS(n, V v = load_some(x + at, left, mean) - v_set(mean); s[j] = v_fma(v, v, s[j]));
     return v_join(s);
 }
 
@@ -105,20 +119,24 @@ static float dot(const float *a, const float *b, size_t n)
 {
     V s[VN] = {{0}};
 
-    SIXTEEN(n, s[j] = v_fma(load_some(a + at, left, 0), load_some(b + at, left, 0), s[j]));
+    SIXTEENS(n, s[j] = v_fma(load_some(a + at, left, 0), load_some(b + at, left, 0), s[j]));
     return v_join(s);
 }
 
 static float row_max(const float *x, size_t n)
 {
-    V m = v_set(-INFINITY);
+    V m[4] = {v_set(-INFINITY), v_set(-INFINITY), v_set(-INFINITY), v_set(-INFINITY)};
     float room[VW], best = -INFINITY;
+    size_t whole = n / (4 * VW) * (4 * VW);
 
-    for (size_t i = 0; i < n; i += VW) {
-        V v = load_some(x + i, n - i, -INFINITY);
-        m = v_if(v > m, v, m);
-    }
-    v_store(room, m);
+    for (size_t i = 0; i < whole; i += 4 * VW)
+        UNROLL for (int j = 0; j < 4; j++) {
+            V v = v_load(x + i + (size_t)j * VW);
+            m[j] = v_if(v > m[j], v, m[j]);
+        }
+    EACH(n - whole, V v = load_some(x + whole + at, left, -INFINITY); m[0] = v_if(v > m[0], v, m[0]));
+    UNROLL for (int j = 1; j < 4; j++) m[0] = v_if(m[j] > m[0], m[j], m[0]);
+    v_store(room, m[0]);
     for (int i = 0; i < VW; i++) best = room[i] > best ? room[i] : best;
     return best;
 }
@@ -127,7 +145,7 @@ static float exp_sum(float *y, const float *x, size_t n, float max)
 {
     V s[VN] = {{0}};
 
-    SIXTEEN(n, if (left) {
+    SIXTEENS(n, if (left) {
         V v = v_exp(load_some(x + at, left, -INFINITY) - v_set(max));
         store_some(y + at, v, left);
         s[j] = s[j] + v;
@@ -137,16 +155,13 @@ static float exp_sum(float *y, const float *x, size_t n, float max)
 
 static void scale(float *y, const float *x, size_t n, float by)
 {
-    for (size_t i = 0; i < n; i += VW) store_some(y + i, load_some(x + i, n - i, 0) * v_set(by), n - i);
+    EACH(n, store_some(y + at, load_some(x + at, left, 0) * v_set(by), left));
 }
 
 static void norm(float *y, const float *x, const float *g, const float *b, size_t n, float mean, float by)
 {
-    for (size_t i = 0; i < n; i += VW) {
-        V v = (load_some(x + i, n - i, 0) - v_set(mean)) * v_set(by) * load_some(g + i, n - i, 0);
-        if (b) v = v + load_some(b + i, n - i, 0);
-        store_some(y + i, v, n - i);
-    }
+    EACH(n, V v = (load_some(x + at, left, 0) - v_set(mean)) * v_set(by) * load_some(g + at, left, 0);
+         if (b) v = v + load_some(b + at, left, 0); store_some(y + at, v, left));
 }
 
 static void blend(float *y, const float *p, const float *v, size_t ld, int rows, size_t n, bool first)
@@ -166,11 +181,9 @@ static void blend(float *y, const float *p, const float *v, size_t ld, int rows,
         }
         v_store(y + i, a), v_store(y + i + VW, b), v_store(y + i + 2 * VW, c), v_store(y + i + 3 * VW, d);
     }
-    for (; i < n; i += VW) {
-        V a = first ? v_set(0) : load_some(y + i, n - i, 0);
-        for (int r = 0; r < rows; r++) a = v_fma(v_set(p[r]), load_some(v + (size_t)r * ld + i, n - i, 0), a);
-        store_some(y + i, a, n - i);
-    }
+    EACH(n - i, V a = first ? v_set(0) : load_some(y + i + at, left, 0);
+         for (int r = 0; r < rows; r++) a = v_fma(v_set(p[r]), load_some(v + (size_t)r * ld + i + at, left, 0), a);
+         store_some(y + i + at, a, left));
 }
 
 /* ---- products ---- */
