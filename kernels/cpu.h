@@ -140,6 +140,11 @@ void es_cpu_embed(es_device *d, es_dtype t, void *y, es_matrix E, const float *P
                   const int32_t *rows, int R);
 void es_cpu_gather(es_device *d, es_dtype t, void *y, const void *x, const int32_t *idx, int G, int C);
 void es_cpu_cast(es_device *d, void *y, es_dtype yt, const void *x, es_dtype xt, size_t n);
+void es_cpu_rope(es_device *d, es_dtype t, void *x, int ld, const float *table, const int32_t *pos, const int32_t *rows,
+                 int T, int H, int D);
+void es_cpu_swiglu(es_device *d, es_dtype t, void *y, const void *x, const int32_t *rows, int T, int I);
+void es_cpu_pool(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
+                 bool unit);
 void es_cpu_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                    const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cpu_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,

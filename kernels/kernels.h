@@ -44,6 +44,7 @@ const char *es_dtype_name(es_dtype t); /* "F32", "F16", "BF16", "I32", "I16", "U
 typedef enum es_act { ES_ACT_NONE, ES_ACT_GELU /* erf form */, ES_ACT_RELU, ES_ACT_LEAKY /* slope 0.01 */,
                       ES_ACT_TANH, ES_ACT_SIGMOID, ES_ACT_SILU } es_act;
 typedef enum es_mask { ES_MASK_NONE, ES_MASK_CAUSAL } es_mask;
+typedef enum es_pooling { ES_POOL_MEAN, ES_POOL_FIRST, ES_POOL_LAST } es_pooling;
 
 /*
  * A weight matrix [O, I] on a device, f32, f16 or bf16. Its bytes are in the backend's own layout: made by
@@ -148,6 +149,19 @@ typedef struct es_ops {
     void (*gather)(es_device *d, es_dtype t, void *y, const void *x, const int32_t *idx, int G, int C);
     /* y = x in another dtype, n elements; saturating to the finite range of f16. */
     void (*cast)(es_device *d, void *y, es_dtype yt, const void *x, es_dtype xt, size_t n);
+
+    /* ---- text encoders ----------------------------------------------------------------------------------------- */
+
+    /* Rotary positions, in place: x rows of H heads of D at row stride ld; the pair (i, i + D/2) of each head becomes
+     * (a cos - b sin, b cos + a sin) with cos = table[pos][i], sin = table[pos][D/2 + i]; table f32 [.., D]. */
+    void (*rope)(es_device *d, es_dtype t, void *x, int ld, const float *table, const int32_t *pos, const int32_t *rows,
+                 int T, int H, int D);
+    /* y[T,I] = silu(x[T, 0..I)) * x[T, I..2I): the two halves of one product. */
+    void (*swiglu)(es_device *d, es_dtype t, void *y, const void *x, const int32_t *rows, int T, int I);
+    /* One row for each of S packed sequences (bounds int32 [S+1], as attend): the mean of its rows, its first or its
+     * last; with unit, divided by max(1e-12, its norm). y[S, C] f32; an empty sequence gives zeros. */
+    void (*pool)(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
+                 bool unit);
 
     /* ---- sound --------------------------------------------------------------------------------------------------- */
 

@@ -24,6 +24,11 @@ void es_cuda_embed(es_device *d, es_dtype t, void *y, es_matrix E, const float *
                    const int32_t *rows, int R);
 void es_cuda_gather(es_device *d, es_dtype t, void *y, const void *x, const int32_t *idx, int G, int C);
 void es_cuda_cast(es_device *d, void *y, es_dtype yt, const void *x, es_dtype xt, size_t n);
+void es_cuda_rope(es_device *d, es_dtype t, void *x, int ld, const float *table, const int32_t *pos, const int32_t *rows,
+                  int T, int H, int D);
+void es_cuda_swiglu(es_device *d, es_dtype t, void *y, const void *x, const int32_t *rows, int T, int I);
+void es_cuda_pool(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
+                  bool unit);
 void es_cuda_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                     const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cuda_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,
@@ -48,6 +53,9 @@ static es_ops table()
     t.embed = es_cuda_embed;
     t.gather = es_cuda_gather;
     t.cast = es_cuda_cast;
+    t.rope = es_cuda_rope;
+    t.swiglu = es_cuda_swiglu;
+    t.pool = es_cuda_pool;
     t.logmel = es_cuda_logmel;
     t.logmel_top = es_cuda_logmel_top;
     t.pick = es_cuda_pick;

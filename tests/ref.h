@@ -26,6 +26,9 @@ void ref_fetch(double *x, const void *p, es_dtype t, size_t n);
     void NAME(attend_cached)(REAL *y, const REAL *q, const REAL *K, const REAL *V, const int32_t *slot,                \
                              const int32_t *len, const int32_t *parent, int R, int T, int H, int D, REAL scale,        \
                              REAL *scores, const int32_t *heads, int n_pairs);                                         \
+    void NAME(rope)(REAL *x, int ld, const REAL *table, const int32_t *pos, int T, int H, int D);                      \
+    void NAME(swiglu)(REAL *y, const REAL *x, int T, int I);                                                           \
+    void NAME(pool)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, es_pooling how, bool unit);           \
     void NAME(prob_at)(REAL *p, const REAL *logits, const int32_t *id, int R, int V, int n);
 #define REF64(x) ref64_##x
 #define REF32(x) ref32_##x

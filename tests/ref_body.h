@@ -139,3 +139,40 @@ void NAME(prob_at)(REAL *p, const REAL *logits, const int32_t *id, int R, int V,
         if (id[r] >= 0) p[r] = M(exp)(logits[r * V + id[r]] - max) / sum;
     }
 }
+
+void NAME(rope)(REAL *x, int ld, const REAL *table, const int32_t *pos, int T, int H, int D)
+{
+    for (int t = 0; t < T; t++)
+        for (int h = 0; h < H; h++)
+            for (int i = 0; i < D / 2; i++) {
+                REAL *a = x + t * ld + h * D + i, *b = a + D / 2, c = table[pos[t] * D + i],
+                     s = table[pos[t] * D + D / 2 + i], p = *a * c - *b * s, q = *b * c + *a * s;
+                *a = p;
+                *b = q;
+            }
+}
+
+void NAME(swiglu)(REAL *y, const REAL *x, int T, int I)
+{
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < I; i++) y[t * I + i] = NAME(activate)(x[2 * t * I + i], ES_ACT_SILU) * x[(2 * t + 1) * I + i];
+}
+
+void NAME(pool)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, es_pooling how, bool unit)
+{
+    for (int n = 0; n < S; n++) {
+        int first = bounds[n], rows = bounds[n + 1] - first;
+        REAL square = 0;
+        for (int c = 0; c < C; c++) {
+            REAL s = 0;
+            for (int r = 0; r < rows && how == ES_POOL_MEAN; r++) s += x[(first + r) * C + c];
+            if (rows > 0 && how == ES_POOL_MEAN) s /= (REAL)rows;
+            if (rows > 0 && how == ES_POOL_FIRST) s = x[first * C + c];
+            if (rows > 0 && how == ES_POOL_LAST) s = x[(first + rows - 1) * C + c];
+            y[n * C + c] = s;
+            square += s * s;
+        }
+        REAL norm = M(sqrt)(square);
+        for (int c = 0; c < C && unit; c++) y[n * C + c] /= norm > (REAL)1e-12 ? norm : (REAL)1e-12;
+    }
+}
