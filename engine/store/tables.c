@@ -22,14 +22,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { MAX_READERS = 1024, MAX_POOL = 32, MAX_TABLES = 64 };
+enum {
+    MAX_READERS = 1024,
+    MAX_POOL = 32,
+    MAX_TABLES = 64,
+    LOCK_BYTES = 64 * (MAX_READERS + 16) /* a slot is a cache line; the head of the file takes a few */
+};
 
 struct es_tables {
     MDB_env *env;
@@ -113,6 +120,26 @@ static size_t first_map_bytes(void)
     return bytes;
 }
 
+/* Sees to it that lock.mdb has its blocks on the disk. LMDB only sets its length and then writes to it through a map, where
+ * a full disk is not an error but a signal that ends the process. An existing length is kept: other processes may have
+ * the file mapped and count its slots by it. */
+static int reserve_lock(es_tables *t, const char *dir, es_err *err)
+{
+    char *path = malloc(strlen(dir) + sizeof "/lock.mdb");
+    struct stat st;
+    int fd, rc = ES_OK;
+
+    if (!path) return fail(err, t, ENOMEM, "open");
+    strcat(strcpy(path, dir), "/lock.mdb");
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0 || fstat(fd, &st)) rc = fail(err, t, errno, "open");
+    else if (fallocate(fd, 0, 0, st.st_size ? st.st_size : LOCK_BYTES) && (errno == ENOSPC || errno == EDQUOT))
+        rc = fail(err, t, errno, "open");
+    if (fd >= 0) close(fd); /* drops this process's locks on it, of which there are none yet */
+    free(path);
+    return rc;
+}
+
 /* Opens the environment at the largest map that the process gets. */
 static int open_env(es_tables *t, const char *dir, es_err *err)
 {
@@ -193,7 +220,8 @@ int es_tables_open(es_tables **out, const char *dir, unsigned flags, es_err *err
     strcat(strcpy(t->file, dir), "/data.mdb");
     t->flags = flags;
     pthread_mutex_init(&t->pool_lock, NULL);
-    rc = open_env(t, dir, err);
+    if (!(flags & ES_TABLES_NO_LOCK)) rc = reserve_lock(t, dir, err);
+    if (!rc) rc = open_env(t, dir, err);
     if (!rc && !(flags & ES_TABLES_NO_LOCK)) mdb_reader_check(t->env, &dead);
     if (!rc) rc = check_length(t, err);
     if (!rc) rc = open_tables(t, err);
