@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "build.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,86 @@ void es_build_put_bytes(es_build *b, const char *name, const void *bytes, size_t
     es_pack_bytes(b->pack, bytes, n);
 }
 
+bool es_build_batchnorm(es_build *b, const char *prefix, int64_t n, double eps, double *scale, double *shift)
+{
+    const int64_t dim[1] = {n};
+    bool affine = es_build_has(b, "%s.weight", prefix) || es_build_has(b, "%s.bias", prefix);
+    const es_src_tensor *t[4] = {
+        affine ? es_build_take(b, 1, dim, "%s.weight", prefix) : NULL,
+        affine ? es_build_take(b, 1, dim, "%s.bias", prefix) : NULL,
+        es_build_take(b, 1, dim, "%s.running_mean", prefix),
+        es_build_take(b, 1, dim, "%s.running_var", prefix),
+    };
+
+    es_build_skip(b, "%s.num_batches_tracked", prefix);
+    for (int64_t i = 0; i < n && !b->rc; i++) {
+        float v[4] = {1, 0, 0, 0};
+        for (int k = 0; k < 4; k++) {
+            if (t[k]) es_source_read(t[k], (size_t)i, 1, &v[k]);
+        }
+        if (!(v[3] >= 0)) es_build_fail(b, "%s.running_var holds %g, a variance", prefix, (double)v[3]);
+        scale[i] = (double)v[0] / sqrt((double)v[3] + eps);
+        shift[i] = (double)v[1] - (double)v[2] * scale[i];
+    }
+    return !b->rc;
+}
+
+void es_build_put_folded(es_build *b, const char *name, const es_src_tensor *w, const es_src_tensor *bias,
+                         const double *scale, const double *shift)
+{
+    float *row = NULL, *out = NULL, *add = NULL, value = 0;
+    size_t O, in, C, K;
+    char to[160];
+
+    if (b->rc || !w || !w->count) return;
+    O = (size_t)w->dim[0];
+    in = w->count / O;
+    C = (size_t)w->dim[1];
+    K = in / C;
+    row = malloc(in * sizeof *row);
+    out = malloc(in * sizeof *out);
+    add = malloc(O * sizeof *add);
+    snprintf(to, sizeof to, "%s.weight", name);
+    if (row && out && add) {
+        es_pack_add(b->pack, to, es_build_matrix_dtype(b, &w, 1), 2, (const int64_t[]){(int64_t)O, (int64_t)in});
+        for (size_t o = 0; o < O; o++) {
+            double s = scale ? scale[o] : 1;
+            es_source_read(w, o * in, in, row);
+            for (size_t c = 0; c < C; c++) {
+                for (size_t k = 0; k < K; k++) out[k * C + c] = (float)((double)row[c * K + k] * s);
+            }
+            es_pack_values(b->pack, out, in);
+            value = 0;
+            if (bias) es_source_read(bias, o, 1, &value);
+            add[o] = (float)((double)value * s + (shift ? shift[o] : 0));
+        }
+        snprintf(to, sizeof to, "%s.bias", name);
+        es_build_put_values(b, to, add, 1, (const int64_t[]){(int64_t)O});
+    } else {
+        b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
+    }
+    free(row);
+    free(out);
+    free(add);
+}
+
+void es_build_put_vector(es_build *b, const char *name, const es_src_tensor *t)
+{
+    if (!b->rc && t) es_build_put(b, name, es_build_vector_dtype(b, &t, 1), t->n_dims, t->dim, &t, 1, ES_ORDER_PLAIN);
+}
+
+void es_build_agree(es_build *b, const es_json_node *config, const char *key, int64_t have)
+{
+    const es_json_node *n = es_json_get(config, key);
+    int64_t said;
+
+    if (b->rc || !n) return;
+    if (!es_json_int(n, INT32_MIN, INT32_MAX, &said)) es_build_fail(b, "config.json: \"%s\" is not a whole number", key);
+    else if (said != have) {
+        es_build_fail(b, "config.json says \"%s\" is %lld, the tensors say %lld", key, (long long)said, (long long)have);
+    }
+}
+
 float *es_build_read(es_build *b, const es_src_tensor *t)
 {
     float *out = b->rc || !t ? NULL : malloc(t->count * sizeof *out + 1);
@@ -208,6 +289,39 @@ es_json *es_build_json(es_build *b, const char *name, size_t max_bytes)
     if (path && !access(path, F_OK)) b->rc = es_json_read(&j, path, max_bytes, b->err);
     free(path);
     return j;
+}
+
+char *es_build_text(es_build *b, const char *name, size_t max_bytes, size_t *bytes)
+{
+    char *path = b->rc ? NULL : es_source_join(b->source->folder, name), *out = NULL;
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    size_t n = 0, room = 0;
+
+    if (!b->rc && !path) b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
+    while (f && !b->rc) {
+        if (n + 1 >= room) {
+            char *grown = room >= max_bytes ? NULL : realloc(out, room = room ? room * 2 : 65536);
+            if (!grown) {
+                b->rc = es_fail(b->err, ES_EFORMAT, "%s: larger than %zu bytes", path, max_bytes);
+                break;
+            }
+            out = grown;
+        }
+        size_t got = fread(out + n, 1, room - n - 1, f);
+        n += got;
+        if (got) continue;
+        if (ferror(f)) b->rc = es_fail(b->err, ES_EIO, "%s: cannot be read", path);
+        break;
+    }
+    if (f) fclose(f);
+    free(path);
+    if (!f || b->rc) {
+        free(out);
+        return NULL;
+    }
+    out[n] = 0;
+    *bytes = n;
+    return out;
 }
 
 void es_build_meta(es_build *b, const char *architecture, const char *config, const char *converter)

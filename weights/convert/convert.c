@@ -52,7 +52,9 @@ static const struct {
     bool (*is)(const es_source *s);
     void (*build)(es_build *b);
 } architectures[] = {
-    {"whisper", es_whisper_is, es_whisper_build},
+#define X(name) {#name, es_##name##_is, es_##name##_build},
+    ES_ARCHITECTURE_MAP(X)
+#undef X
 };
 enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
 

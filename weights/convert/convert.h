@@ -2,7 +2,9 @@
  * convert.h - what users already have, turned into one model pack (weights/FORMAT.md).
  *
  * The source is a file or a folder; what it is, is found by looking into it, not by its name:
- *     a Hugging Face folder (safetensors, single or sharded, with its JSON files), a CTranslate2 folder
+ *     a Hugging Face folder (safetensors, single or sharded, with its JSON files), a CTranslate2 folder, a PyTorch
+ *     checkpoint of either format
+ * and so is the network: Whisper, PyanNet, CAM++, ResNet34, BERT, Qwen2.
  * Nothing in it is trusted and nothing in it is executed. The same source and options give the same bytes each time.
  */
 #ifndef ES_CONVERT_H
@@ -19,6 +21,7 @@ typedef struct es_convert_options {
     const char *output;     /* a file, or a folder that exists; NULL: NAME.pack in the current folder */
     const char *name;       /* of the model; NULL: after the source's folder */
     es_convert_dtype dtype; /* of the weight matrices */
+    const char *attention;  /* of a text encoder: "causal" or "bidirectional"; NULL: what the source says */
     void (*note)(void *user, const char *sentence); /* what was noticed on the way; may be NULL */
     void *user;
 } es_convert_options;

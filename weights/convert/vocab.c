@@ -36,12 +36,12 @@ static void byte_of_character(int map[0x144])
     }
 }
 
-/* Length in bytes, or -1 when the text is not made of those characters or is too long. */
-static int undo(const int map[0x144], const char *text, unsigned char out[255])
+int es_vocab_undo(const char *text, unsigned char out[255])
 {
     const unsigned char *p = (const unsigned char *)text;
-    int n = 0;
+    int n = 0, map[0x144];
 
+    byte_of_character(map);
     while (*p) {
         int c = *p++;
         if (c >= 0x80) {
@@ -55,7 +55,7 @@ static int undo(const int map[0x144], const char *text, unsigned char out[255])
     return n;
 }
 
-static void set(es_build *b, table *t, const int map[0x144], int64_t id, const char *text)
+static void set(es_build *b, table *t, int64_t id, const char *text)
 {
     char shown[96];
     int n;
@@ -65,7 +65,7 @@ static void set(es_build *b, table *t, const int map[0x144], int64_t id, const c
         es_build_fail(b, "%s gives token %lld twice", t->file, (long long)id);
         return;
     }
-    n = undo(map, text, t->bytes[id] + 1);
+    n = es_vocab_undo(text, t->bytes[id] + 1);
     if (n < 0) {
         es_build_fail(b, "%s: token %lld, \"%s\", is not in the byte alphabet of GPT-2", t->file, (long long)id,
                       es_printable(shown, sizeof shown, text));
@@ -75,7 +75,7 @@ static void set(es_build *b, table *t, const int map[0x144], int64_t id, const c
     t->has[id] = true;
 }
 
-static void read_object(es_build *b, table *t, const int map[0x144], const es_json_node *vocab)
+static void read_object(es_build *b, table *t, const es_json_node *vocab)
 {
     for (const es_json_node *n = es_json_first(vocab); n && !b->rc; n = es_json_next(n)) {
         int64_t id;
@@ -83,11 +83,11 @@ static void read_object(es_build *b, table *t, const int map[0x144], const es_js
             es_build_fail(b, "%s: the id of a token is not a whole number", t->file);
             return;
         }
-        set(b, t, map, id, es_json_key(n));
+        set(b, t, id, es_json_key(n));
     }
 }
 
-static void read_list(es_build *b, table *t, const int map[0x144], const es_json_node *list)
+static void read_list(es_build *b, table *t, const es_json_node *list)
 {
     int64_t id = 0;
 
@@ -97,7 +97,7 @@ static void read_list(es_build *b, table *t, const int map[0x144], const es_json
             es_build_fail(b, "%s: entry %lld is not a string", t->file, (long long)id);
             return;
         }
-        set(b, t, map, id, text);
+        set(b, t, id, text);
     }
 }
 
@@ -128,10 +128,8 @@ void es_vocab_whisper(es_build *b, int n)
     static const char *const files[] = {"tokenizer.json", "vocab.json", "vocabulary.json"};
     table t = {.n = n};
     es_json *j = NULL;
-    int map[0x144];
 
     if (b->rc) return;
-    byte_of_character(map);
     t.bytes = calloc((size_t)n, 256);
     t.has = calloc((size_t)n, sizeof *t.has);
     if (!t.bytes || !t.has) b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
@@ -141,8 +139,8 @@ void es_vocab_whisper(es_build *b, int n)
     }
     if (j) {
         const es_json_node *root = es_json_root(j), *vocab = es_json_get(es_json_get(root, "model"), "vocab");
-        if (es_json_is_array(root)) read_list(b, &t, map, root);
-        else read_object(b, &t, map, es_json_is_object(vocab) ? vocab : root);
+        if (es_json_is_array(root)) read_list(b, &t, root);
+        else read_object(b, &t, es_json_is_object(vocab) ? vocab : root);
         put(b, &t);
     } else {
         es_build_fail(b, "no tokenizer beside the weights: tokenizer.json, vocab.json or vocabulary.json is needed");

@@ -262,19 +262,6 @@ static int count_layers(model *m, const char *layer)
     return n;
 }
 
-/* A config that names a size must name the one the tensors have. */
-static void agree(model *m, const es_json_node *config, const char *key, int64_t have)
-{
-    const es_json_node *n = es_json_get(config, key);
-    int64_t said;
-
-    if (m->b->rc || !n) return;
-    if (!es_json_int(n, INT32_MIN, INT32_MAX, &said)) es_build_fail(m->b, "config.json: \"%s\" is not a whole number", key);
-    else if (said != have) {
-        es_build_fail(m->b, "config.json says \"%s\" is %lld, the tensors say %lld", key, (long long)said, (long long)have);
-    }
-}
-
 static void sizes(model *m, const es_json_node *config)
 {
     const es_src_tensor *t;
@@ -301,15 +288,15 @@ static void sizes(model *m, const es_json_node *config)
     if (m->mlp != 4 * m->d) {
         es_build_fail(m->b, "the inner layers are %lld wide, %lld is needed", (long long)m->mlp, 4 * (long long)m->d);
     }
-    agree(m, config, "d_model", m->d);
-    agree(m, config, "encoder_layers", m->encoder_layers);
-    agree(m, config, "decoder_layers", m->decoder_layers);
-    agree(m, config, "encoder_ffn_dim", m->mlp);
-    agree(m, config, "decoder_ffn_dim", m->mlp);
-    agree(m, config, "num_mel_bins", m->mels);
-    agree(m, config, "vocab_size", m->vocab);
-    agree(m, config, "max_source_positions", POSITIONS);
-    agree(m, config, "max_target_positions", TEXT_POSITIONS);
+    es_build_agree(m->b, config, "d_model", m->d);
+    es_build_agree(m->b, config, "encoder_layers", m->encoder_layers);
+    es_build_agree(m->b, config, "decoder_layers", m->decoder_layers);
+    es_build_agree(m->b, config, "encoder_ffn_dim", m->mlp);
+    es_build_agree(m->b, config, "decoder_ffn_dim", m->mlp);
+    es_build_agree(m->b, config, "num_mel_bins", m->mels);
+    es_build_agree(m->b, config, "vocab_size", m->vocab);
+    es_build_agree(m->b, config, "max_source_positions", POSITIONS);
+    es_build_agree(m->b, config, "max_target_positions", TEXT_POSITIONS);
 }
 
 /* A scalar of a CTranslate2 file; `missing` where it is not there. */
@@ -330,7 +317,7 @@ static void heads(model *m, const es_json_node *config)
     const es_json_node *said = es_json_get(config, "encoder_attention_heads");
 
     if (said && !es_json_int(said, 1, 4096, &n)) es_build_fail(m->b, "config.json: \"encoder_attention_heads\" is no count");
-    if (said) agree(m, config, "decoder_attention_heads", n);
+    if (said) es_build_agree(m->b, config, "decoder_attention_heads", n);
     n = scalar(m, "encoder/num_heads", n);
     if (other && other != n) {
         es_build_fail(m->b, "%lld heads in the encoder and %lld in the decoder", (long long)n, (long long)other);
