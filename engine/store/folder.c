@@ -111,7 +111,7 @@ static int make_folders(const char *dir, es_err *err)
 static int refuse_foreign(const char *dir, es_err *err)
 {
     static const char *const ours[] = {".", "..", "data.mdb" /* made a moment ago by another process */,
-                                       "lock.mdb", "earshot.lock", "tmp", "lost+found"};
+                                       "lock.mdb", "earshot.lock", "claims.lock", "tmp", "lost+found"};
     DIR *d = opendir(dir);
     int rc = ES_OK;
 

@@ -3,6 +3,7 @@
  *
  *   data.mdb, lock.mdb    LMDB's
  *   earshot.lock          held shared by every process that has the library open, alone by one that compacts it
+ *   claims.lock           see claim.h
  *   tmp/                  a folder for each process that writes, removed when it ends; those of dead processes are swept
  *
  * The locks are the kernel's (flock) and die with the process that holds them.

@@ -1,5 +1,5 @@
 /*
- * make.c - made data.mdb beside it, the library of schema 1 that every later version must read (test_store first_format).
+ * make.c - made data.mdb beside it, the library of schema 1 that every later version must read (test_record first_format).
  *
  * Kept as it was when the format was new; data.mdb is never made again. Built and run, from the root of the tree, by
  *   cc -std=c11 -I. -Iengine tests/golden/library-1/make.c build/libearshot.a ... -o make && ./make tests/golden/library-1
