@@ -1,5 +1,5 @@
 /*
- * layout.h - what plan.c, bind.c, ops.c, arena.c and show.c know together: the inside of a plan and of a walk.
+ * layout.h - what plan.c, bind.c, run.c, ops.c, arena.c and show.c know together: the inside of a plan and of a walk.
  *
  * Not for other rooms. A plan owns models; a model owns items (weights), states and programs; a program owns the list of
  * its ops and the list of its blocks. A block is the memory of one temporary, known by the order of creation in the walk,
@@ -29,7 +29,8 @@ typedef struct es_item {
 } es_item;
 
 typedef struct es_state {
-    es_tensor *t; /* the model's */
+    es_tensor *t;    /* the model's */
+    es_tensor shape; /* as it was asked for: t may be gone before the plan is looked at */
     char *name;
     size_t bytes, offset;
 } es_state;

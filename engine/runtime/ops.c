@@ -1,283 +1,15 @@
 /*
- * ops.c - from a model's statement to the backend's call, and in the planning walk to a note of who is used when.
+ * ops.c - from a model's statement to the backend's call, with all that must be true of its arguments.
  *
- * Every op has the same five lines: it states what must be true of its arguments, creates its result, lists the tensors
- * it reads and writes (begin, reads, writes, changes, fact), and calls the backend if go() says that this walk is a
- * run.
- *
- *     plan   go() appends (name, hash) to the program's list and stretches the life of each block it touches
- *     run    go() demands the same hash at the same place, and that nothing written overlaps anything else in use
- *
- * The hash covers the op's name, the shape, dtype and block of each tensor, matrices and sizes. It does not cover
- * addresses, which the planning walk has none of. A run that differs from the plan would overwrite memory in use, so it
- * stops there and then, in every build: es_run_broken().
- *
- * With ES_PLAN_POISON a block is filled with 0xFF (a NaN in every float type) before its first and after its last use;
- * under AddressSanitizer it is closed outside that time. Both find an op that reads what it should not.
+ * The ops stand in the order of kernels.h, which says what each computes. Shapes follow from the arguments; what does
+ * not fit is our own mistake and stops the program (MUST), while planning as well as while running. How an op tells the
+ * walk about itself stands in run.h.
  */
 #include "runtime/ops.h"
 
-#include <assert.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "runtime/guard.h"
-#include "runtime/layout.h"
-
-const es_tensor es_no_rows = {.id = -1};
-
-#define MUST(condition)                                                                                                \
-    do {                                                                                                               \
-        if (!(condition)) es_run_broken(r, #condition);                                                                \
-    } while (0)
-
-_Noreturn void es_run_broken(const es_run *r, const char *sentence)
-{
-    fprintf(stderr, "earshot: %s.%s, op %d (%s): not as planned: %s\n", r->program->model->name, r->program->name,
-            r->op, r->name ? r->name : "before it", sentence);
-    abort();
-}
-
-void es_run_walk(es_program *g, es_arena *a)
-{
-    es_run r = {.program = g, .arena = a, .rows = es_no_rows};
-
-    if (a) r.scratch = a->base + a->plan->scratch_at;
-    g->fn(&r, g->user);
-    if (a && r.op != g->n_ops) es_run_broken(&r, "the run ended before the plan did");
-    if (a && r.next != g->n_blocks) es_run_broken(&r, "the run made fewer tensors than the plan");
-}
-
-es_dtype es_run_dtype(const es_run *r)
-{
-    return r->program->model->act;
-}
-
-es_backend es_run_backend(const es_run *r)
-{
-    return r->program->model->plan->backend;
-}
-
-void es_run_rows(es_run *r, es_tensor rows)
-{
-    MUST(rows.n_dims == 0 || (rows.dtype == ES_I32 && rows.id < 0 && es_tensor_count(rows) >= 1));
-    r->rows = rows;
-}
-
-/* ---- the op in hand ---- */
-
-static void begin(es_run *r, const char *name)
-{
-    r->name = name;
-    r->n_uses = 0;
-    r->hash = 0;
-    for (const char *c = name; *c; c++) r->hash = es_plan_mix(r->hash, (unsigned char)*c);
-}
-
-static void fact(es_run *r, int64_t value)
-{
-    r->hash = es_plan_mix(r->hash, (uint64_t)value);
-}
-
-static void matrix(es_run *r, es_matrix m)
-{
-    MUST(m.O > 0 && m.I > 0);
-    MUST(!r->arena || m.p);
-    fact(r, m.dtype);
-    fact(r, m.O);
-    fact(r, m.I);
-}
-
-static void use(es_run *r, es_tensor t, bool read, bool written)
-{
-    MUST(r->n_uses < ES_RUN_USES);
-    fact(r, (int64_t)read * 2 + (int64_t)written);
-    fact(r, t.id);
-    fact(r, t.dtype);
-    fact(r, t.n_dims);
-    for (int i = 0; i < t.n_dims; i++) fact(r, t.dim[i]);
-    if (t.n_dims == 0) return; /* es_no_rows and the like: an argument left out */
-    MUST(!r->arena || t.p || es_tensor_bytes(t) == 0);
-    MUST(t.id < r->next);
-    r->uses[r->n_uses++] = (es_use){.t = t, .read = read, .written = written};
-}
-
-static void reads(es_run *r, es_tensor t)
-{
-    use(r, t, true, false);
-}
-
-static void writes(es_run *r, es_tensor t)
-{
-    use(r, t, false, true);
-}
-
-static void changes(es_run *r, es_tensor t)
-{
-    use(r, t, true, true);
-}
-
-/* The live count that the op reads, if the program set one. */
-static const int32_t *live(es_run *r)
-{
-    reads(r, r->rows);
-    return r->rows.p;
-}
-
-static void note(es_run *r)
-{
-    es_program *g = r->program;
-    es_plan *p = g->model->plan;
-    void *ops = g->ops;
-
-    for (int i = 0; i < r->n_uses; i++) {
-        const es_use *u = &r->uses[i];
-        if (u->t.id < 0 || u->t.id >= g->n_blocks) continue;
-        es_block *b = &g->blocks[u->t.id];
-        /* Written by this very op or by an earlier one, or the op reads what nobody wrote. */
-        if (u->read && b->first < 0) es_run_broken(r, "a tensor is read that no op has written");
-        if (b->first < 0) b->first = r->op;
-        b->last = r->op;
-    }
-    if (!es_plan_grow(p, &ops, &g->room_ops, g->n_ops, sizeof *g->ops)) return;
-    g->ops = ops;
-    g->ops[g->n_ops++] = (es_op_note){.name = r->name, .hash = r->hash};
-    g->hash = es_plan_mix(g->hash, r->hash);
-}
-
-static bool overlap(es_tensor a, es_tensor b)
-{
-    uintptr_t x = (uintptr_t)a.p, y = (uintptr_t)b.p;
-
-    return x < y + es_tensor_bytes(b) && y < x + es_tensor_bytes(a);
-}
-
-static void check(es_run *r)
-{
-    const es_program *g = r->program;
-
-    if (r->op >= g->n_ops) es_run_broken(r, "the plan has no more ops");
-    if (g->ops[r->op].hash != r->hash) {
-        char sentence[128];
-        snprintf(sentence, sizeof sentence, "the plan has %s of other shapes here", g->ops[r->op].name);
-        es_run_broken(r, sentence);
-    }
-    for (int i = 0; i < r->n_uses; i++)
-        for (int j = 0; j < r->n_uses; j++)
-            if (i != j && r->uses[i].written && overlap(r->uses[i].t, r->uses[j].t))
-                es_run_broken(r, "a tensor that is written overlaps another of the same op");
-}
-
-/* Opens the blocks that this op is the first to use, closes those that it is the last to use. */
-static void edge(es_run *r, bool before)
-{
-    const es_arena *a = r->arena;
-
-    for (int i = 0; i < r->n_uses; i++) {
-        int id = r->uses[i].t.id;
-        bool again = false; /* three columns of one tensor are one block */
-        for (int j = 0; j < i; j++) again = again || r->uses[j].t.id == id;
-        if (id < 0 || again) continue;
-        const es_block *b = &r->program->blocks[id];
-        if ((before ? b->first : b->last) != r->op || b->bytes == 0) continue;
-        char *p = r->scratch + b->offset;
-        if (before) es_guard_open(a, p, b->bytes);
-        if (a->plan->flags & ES_PLAN_POISON) es_device_fill(a->device, p, 0xFF, b->bytes);
-        if (!before) es_guard_close(a, p, b->bytes);
-    }
-}
-
-/* True when the backend is to be called; done() must follow then. */
-static bool go(es_run *r)
-{
-    if (!r->arena) {
-        note(r);
-        r->op++;
-        r->name = NULL;
-        return false;
-    }
-    check(r);
-    edge(r, true);
-    return true;
-}
-
-static void done(es_run *r)
-{
-    edge(r, false);
-    r->op++;
-    r->name = NULL;
-}
-
-/* ---- temporaries ---- */
-
-es_tensor es_new(es_run *r, es_dtype dtype, int n_dims, const int *dims)
-{
-    es_program *g = r->program;
-    es_plan *p = g->model->plan;
-    es_tensor t = {.dtype = dtype, .n_dims = n_dims, .dim = {1, 1, 1, 1}, .id = r->next++};
-    uint64_t bytes = es_plan_tensor_bytes(dtype, n_dims, dims);
-
-    MUST(n_dims >= 1 && n_dims <= 4);
-    for (int i = 0; i < n_dims; i++) {
-        MUST(dims[i] >= 0);
-        t.dim[i] = dims[i];
-    }
-    if (r->arena) {
-        MUST(t.id < g->n_blocks);
-        const es_block *b = &g->blocks[t.id];
-        MUST(b->bytes == bytes);
-        t.p = r->scratch + b->offset;
-        return t;
-    }
-    void *blocks = g->blocks;
-    if (es_plan_grow(p, &blocks, &g->room_blocks, g->n_blocks, sizeof *g->blocks)) {
-        g->blocks = blocks;
-        g->blocks[g->n_blocks++] = (es_block){.shape = t, .bytes = bytes, .first = -1, .last = -1, .born = r->op};
-    }
-    return t;
-}
-
-es_tensor es_new2(es_run *r, es_dtype dtype, int d0, int d1)
-{
-    return es_new(r, dtype, 2, (const int[]){d0, d1});
-}
-
-/* Memory that an op needs while it works: a temporary of one op's life. */
-static es_tensor scratch(es_run *r, size_t bytes)
-{
-    /* Rows of 4096 bytes, since a dimension is an int and a scratch may exceed 2 GiB. */
-    if (bytes == 0) return es_no_rows;
-    return es_new2(r, ES_U8, (int)((bytes + 4095) / 4096), 4096);
-}
-
-es_cols es_columns(es_tensor x, int c0, int n)
-{
-    assert(x.n_dims == 2 && c0 >= 0 && n > 0 && c0 <= x.dim[1] - n);
-    return (es_cols){.of = x, .c0 = c0, .n = n};
-}
-
-es_tensor es_reshape(es_tensor x, int n_dims, const int *dims)
-{
-    es_tensor y = x;
-
-    assert(n_dims >= 1 && n_dims <= 4);
-    y.n_dims = n_dims;
-    for (int i = 0; i < 4; i++) y.dim[i] = i < n_dims ? dims[i] : 1;
-    assert(es_tensor_count(y) == es_tensor_count(x));
-    return y;
-}
-
-es_tensor es_row_range(es_tensor x, int first, int n)
-{
-    es_tensor y = x;
-
-    assert(x.n_dims <= 2 && first >= 0 && n >= 0 && first <= x.dim[0] - n);
-    y.dim[0] = n;
-    if (x.p) y.p = (char *)x.p + (size_t)first * (size_t)x.dim[1] * es_dtype_bytes(x.dtype);
-    return y;
-}
+#include "runtime/run.h"
 
 /* All dimensions but the last, multiplied: the rows of a tensor seen as a table. */
 static int rows_of(es_tensor x)
@@ -290,9 +22,9 @@ static int width_of(es_tensor x)
     return x.dim[x.n_dims - 1];
 }
 
-static const void *column(es_cols c)
+static void *column(es_cols c)
 {
-    return (const char *)c.of.p + (size_t)c.c0 * es_dtype_bytes(c.of.dtype);
+    return (char *)c.of.p + (size_t)c.c0 * es_dtype_bytes(c.of.dtype);
 }
 
 static bool is_ints(es_tensor t, size_t n)
@@ -306,16 +38,16 @@ static void linear(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float
 {
     MUST(x.n_dims >= 1 && width_of(x) == w.I);
     MUST(width_of(y) == w.O && rows_of(y) == rows_of(x));
-    begin(r, add ? "linear_add" : "linear");
-    reads(r, x);
-    if (add) changes(r, y);
-    else writes(r, y);
-    matrix(r, w);
-    fact(r, act);
-    const int32_t *rows = live(r);
-    if (!go(r)) return;
+    es_run_begin(r, add ? "linear_add" : "linear");
+    es_run_reads(r, x);
+    if (add) es_run_changes(r, y);
+    else es_run_writes(r, y);
+    es_run_matrix(r, w);
+    es_run_fact(r, act);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return;
     r->arena->ops->linear(r->arena->device, y.p, y.dtype, x.p, x.dtype, w, b, rows, rows_of(x), act, add);
-    done(r);
+    es_run_done(r);
 }
 
 static es_tensor with_width(es_run *r, es_tensor x, es_dtype dtype, int width)
@@ -362,18 +94,18 @@ es_tensor es_conv1d(es_run *r, es_tensor x, es_matrix w, const float *b, const f
     MUST(w.I == K * C && Ti + 2 * pad >= dilation * (K - 1) + 1);
     int To = (Ti + 2 * pad - dilation * (K - 1) - 1) / stride + 1;
     es_tensor y = es_new(r, x.dtype, 3, (const int[]){B, To, w.O});
-    es_tensor work = scratch(r, r->program->model->plan->traits->conv1d_scratch(x.dtype, B, To, C, K));
-    begin(r, "conv1d");
-    reads(r, x);
-    writes(r, y);
-    writes(r, work);
-    matrix(r, w);
-    fact(r, K), fact(r, stride), fact(r, pad), fact(r, dilation), fact(r, act);
-    const int32_t *batches = live(r);
-    if (!go(r)) return y;
+    es_tensor work = es_run_scratch(r, r->program->model->plan->traits->conv1d_scratch(x.dtype, B, To, C, K));
+    es_run_begin(r, "conv1d");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    es_run_writes(r, work);
+    es_run_matrix(r, w);
+    es_run_fact(r, K), es_run_fact(r, stride), es_run_fact(r, pad), es_run_fact(r, dilation), es_run_fact(r, act);
+    const int32_t *batches = es_run_live(r);
+    if (!es_run_go(r)) return y;
     r->arena->ops->conv1d(r->arena->device, x.dtype, y.p, x.p, w, b, pos, batches, B, Ti, C, K, stride, pad, dilation,
                           act, work.p);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -383,13 +115,13 @@ es_tensor es_layernorm(es_run *r, es_tensor x, const float *g, const float *b, f
 {
     es_tensor y = with_width(r, x, x.dtype, width_of(x));
 
-    begin(r, "layernorm");
-    reads(r, x);
-    writes(r, y);
-    const int32_t *rows = live(r);
-    if (!go(r)) return y;
+    es_run_begin(r, "layernorm");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return y;
     r->arena->ops->layernorm(r->arena->device, x.dtype, y.p, x.p, NULL, g, b, rows, rows_of(x), width_of(x), eps);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -397,13 +129,13 @@ es_tensor es_rmsnorm(es_run *r, es_tensor x, const float *g, float eps)
 {
     es_tensor y = with_width(r, x, x.dtype, width_of(x));
 
-    begin(r, "rmsnorm");
-    reads(r, x);
-    writes(r, y);
-    const int32_t *rows = live(r);
-    if (!go(r)) return y;
+    es_run_begin(r, "rmsnorm");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return y;
     r->arena->ops->rmsnorm(r->arena->device, x.dtype, y.p, x.p, NULL, g, rows, rows_of(x), width_of(x), eps);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -420,17 +152,18 @@ es_tensor es_attend(es_run *r, es_cols q, es_cols k, es_cols v, es_tensor bounds
     MUST(k.of.dtype == q.of.dtype && v.of.dtype == q.of.dtype);
     MUST(S >= 0 && is_ints(bounds, 1) && T_max >= 0);
     es_tensor y = es_new2(r, q.of.dtype, N, q.n);
-    begin(r, "attend");
-    reads(r, q.of);
-    reads(r, k.of);
-    reads(r, v.of);
-    reads(r, bounds);
-    writes(r, y);
-    fact(r, q.c0), fact(r, k.c0), fact(r, v.c0), fact(r, T_max), fact(r, H), fact(r, Hkv), fact(r, mask);
-    if (!go(r)) return y;
+    es_run_begin(r, "attend");
+    es_run_reads(r, q.of);
+    es_run_reads(r, k.of);
+    es_run_reads(r, v.of);
+    es_run_reads(r, bounds);
+    es_run_writes(r, y);
+    es_run_fact(r, q.c0), es_run_fact(r, k.c0), es_run_fact(r, v.c0), es_run_fact(r, T_max), es_run_fact(r, H),
+        es_run_fact(r, Hkv), es_run_fact(r, mask);
+    if (!es_run_go(r)) return y;
     r->arena->ops->attend(r->arena->device, q.of.dtype, y.p, column(q), q.of.dim[1], column(k), k.of.dim[1], column(v),
                           v.of.dim[1], bounds.p, S, N, T_max, H, Hkv, D, 1.0f / sqrtf((float)D), mask);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -442,19 +175,19 @@ void es_kv_store(es_run *r, es_tensor K, es_tensor V, es_cols k, es_cols v, es_t
     MUST(k.n == H * D && v.n == H * D && v.of.dim[0] == R);
     MUST(k.of.dtype == K.dtype && v.of.dtype == K.dtype && V.dtype == K.dtype);
     MUST(is_ints(slot, (size_t)R) && is_ints(pos, (size_t)R));
-    begin(r, "kv_store");
-    reads(r, k.of);
-    reads(r, v.of);
-    reads(r, slot);
-    reads(r, pos);
-    changes(r, K);
-    changes(r, V);
-    fact(r, k.c0), fact(r, v.c0);
-    const int32_t *rows = live(r);
-    if (!go(r)) return;
+    es_run_begin(r, "kv_store");
+    es_run_reads(r, k.of);
+    es_run_reads(r, v.of);
+    es_run_reads(r, slot);
+    es_run_reads(r, pos);
+    es_run_changes(r, K);
+    es_run_changes(r, V);
+    es_run_fact(r, k.c0), es_run_fact(r, v.c0);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return;
     r->arena->ops->kv_store(r->arena->device, K.dtype, K.p, V.p, column(k), k.of.dim[1], column(v), v.of.dim[1], slot.p,
                             pos.p, rows, R, T, H, D);
-    done(r);
+    es_run_done(r);
 }
 
 es_tensor es_attend_cached(es_run *r, es_cols q, es_tensor K, es_tensor V, es_tensor slot, es_tensor len,
@@ -469,21 +202,21 @@ es_tensor es_attend_cached(es_run *r, es_cols q, es_tensor K, es_tensor V, es_te
     MUST(scores.n_dims == 0 ||
          (scores.dtype == ES_F32 && es_tensor_count(scores) >= (size_t)R * (size_t)n_pairs * (size_t)T));
     es_tensor y = es_new2(r, q.of.dtype, R, q.n);
-    begin(r, "attend_cached");
-    reads(r, q.of);
-    reads(r, K);
-    reads(r, V);
-    reads(r, slot);
-    reads(r, len);
-    reads(r, parent);
-    writes(r, scores);
-    writes(r, y);
-    fact(r, q.c0), fact(r, n_pairs);
-    const int32_t *rows = live(r);
-    if (!go(r)) return y;
+    es_run_begin(r, "attend_cached");
+    es_run_reads(r, q.of);
+    es_run_reads(r, K);
+    es_run_reads(r, V);
+    es_run_reads(r, slot);
+    es_run_reads(r, len);
+    es_run_reads(r, parent);
+    es_run_writes(r, scores);
+    es_run_writes(r, y);
+    es_run_fact(r, q.c0), es_run_fact(r, n_pairs);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return y;
     r->arena->ops->attend_cached(r->arena->device, K.dtype, y.p, column(q), q.of.dim[1], K.p, V.p, slot.p, len.p,
                                  parent.p, rows, R, T, H, D, 1.0f / sqrtf((float)D), scores.p, heads, n_pairs);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -495,16 +228,16 @@ es_tensor es_embed(es_run *r, es_matrix E, const float *P, es_tensor id, es_tens
 
     MUST(is_ints(id, 0) && (pos.n_dims == 0 || is_ints(pos, (size_t)R)));
     es_tensor y = es_new2(r, es_run_dtype(r), R, E.I);
-    begin(r, "embed");
-    matrix(r, E);
-    reads(r, id);
-    reads(r, pos);
-    writes(r, y);
-    const int32_t *rows = live(r);
-    if (!go(r)) return y;
+    es_run_begin(r, "embed");
+    es_run_matrix(r, E);
+    es_run_reads(r, id);
+    es_run_reads(r, pos);
+    es_run_writes(r, y);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return y;
     MUST(!P || pos.p);
     r->arena->ops->embed(r->arena->device, y.dtype, y.p, E, P, id.p, pos.p, rows, R);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -514,25 +247,25 @@ es_tensor es_gather(es_run *r, es_tensor x, es_tensor idx)
 
     MUST(is_ints(idx, 0));
     es_tensor y = es_new2(r, x.dtype, G, C);
-    begin(r, "gather");
-    reads(r, x);
-    reads(r, idx);
-    writes(r, y);
-    if (!go(r)) return y;
+    es_run_begin(r, "gather");
+    es_run_reads(r, x);
+    es_run_reads(r, idx);
+    es_run_writes(r, y);
+    if (!es_run_go(r)) return y;
     r->arena->ops->gather(r->arena->device, x.dtype, y.p, x.p, idx.p, G, C);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
 void es_cast_to(es_run *r, es_tensor y, es_tensor x)
 {
     MUST(es_tensor_count(y) == es_tensor_count(x));
-    begin(r, "cast");
-    reads(r, x);
-    writes(r, y);
-    if (!go(r)) return;
+    es_run_begin(r, "cast");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    if (!es_run_go(r)) return;
     r->arena->ops->cast(r->arena->device, y.p, y.dtype, x.p, x.dtype, es_tensor_count(x));
-    done(r);
+    es_run_done(r);
 }
 
 es_tensor es_cast(es_run *r, es_tensor x, es_dtype dtype)
@@ -540,6 +273,63 @@ es_tensor es_cast(es_run *r, es_tensor x, es_dtype dtype)
     es_tensor y = es_new(r, dtype, x.n_dims, x.dim);
 
     es_cast_to(r, y, x);
+    return y;
+}
+
+/* ---- text encoders ---- */
+
+void es_rope(es_run *r, es_cols x, const float *table, es_tensor pos, int H)
+{
+    int T = x.of.dim[0];
+
+    MUST(H > 0 && x.n % (2 * H) == 0 && is_ints(pos, (size_t)T));
+    es_run_begin(r, "rope");
+    es_run_changes(r, x.of);
+    es_run_reads(r, pos);
+    es_run_fact(r, x.c0), es_run_fact(r, x.n), es_run_fact(r, H);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return;
+    r->arena->ops->rope(r->arena->device, x.of.dtype, column(x), x.of.dim[1], table, pos.p, rows, T, H, x.n / H);
+    es_run_done(r);
+}
+
+es_tensor es_swiglu(es_run *r, es_tensor x)
+{
+    int I = width_of(x) / 2;
+
+    MUST(I > 0 && width_of(x) == 2 * I);
+    es_tensor y = with_width(r, x, x.dtype, I);
+    es_run_begin(r, "swiglu");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return y;
+    r->arena->ops->swiglu(r->arena->device, x.dtype, y.p, x.p, rows, rows_of(x), I);
+    es_run_done(r);
+    return y;
+}
+
+void es_pool_to(es_run *r, es_tensor y, es_tensor x, es_tensor bounds, es_pooling how, bool unit)
+{
+    int S = (int)es_tensor_count(bounds) - 1, C = width_of(x);
+
+    MUST(is_ints(bounds, 1) && x.n_dims == 2);
+    MUST(y.dtype == ES_F32 && es_tensor_count(y) >= (size_t)S * (size_t)C);
+    es_run_begin(r, "pool");
+    es_run_reads(r, x);
+    es_run_reads(r, bounds);
+    es_run_writes(r, y);
+    es_run_fact(r, how), es_run_fact(r, unit);
+    if (!es_run_go(r)) return;
+    r->arena->ops->pool(r->arena->device, y.p, x.dtype, x.p, bounds.p, S, C, how, unit);
+    es_run_done(r);
+}
+
+es_tensor es_pool(es_run *r, es_tensor x, es_tensor bounds, es_pooling how, bool unit)
+{
+    es_tensor y = es_new2(r, ES_F32, (int)es_tensor_count(bounds) - 1, width_of(x));
+
+    es_pool_to(r, y, x, bounds, how, unit);
     return y;
 }
 
@@ -561,19 +351,19 @@ es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, e
     MUST(top.dtype == ES_F32 && es_tensor_count(top) >= (size_t)B);
     MUST(fill.dtype == ES_F32 && es_tensor_count(fill) >= (size_t)B);
     es_tensor y = es_new(r, es_run_dtype(r), 3, (const int[]){B, ES_MEL_FRAMES, M});
-    es_tensor work = scratch(r, r->program->model->plan->traits->logmel_scratch(B, M));
-    begin(r, "logmel");
-    reads(r, pcm);
-    reads(r, frames);
-    reads(r, top);
-    reads(r, fill);
-    writes(r, y);
-    writes(r, work);
-    const int32_t *batches = live(r);
-    if (!go(r)) return y;
+    es_tensor work = es_run_scratch(r, r->program->model->plan->traits->logmel_scratch(B, M));
+    es_run_begin(r, "logmel");
+    es_run_reads(r, pcm);
+    es_run_reads(r, frames);
+    es_run_reads(r, top);
+    es_run_reads(r, fill);
+    es_run_writes(r, y);
+    es_run_writes(r, work);
+    const int32_t *batches = es_run_live(r);
+    if (!es_run_go(r)) return y;
     r->arena->ops->logmel(r->arena->device, y.dtype, y.p, pcm.p, frames.p, top.p, fill.p, tables, batches, B, M,
                           work.p);
-    done(r);
+    es_run_done(r);
     return y;
 }
 
@@ -583,17 +373,17 @@ void es_logmel_top(es_run *r, es_tensor max, es_tensor pcm, es_tensor frames, co
 
     check_windows(r, pcm, frames);
     MUST(max.dtype == ES_F32 && es_tensor_count(max) >= (size_t)B);
-    es_tensor work = scratch(r, r->program->model->plan->traits->logmel_scratch(B, M));
-    begin(r, "logmel_top");
-    reads(r, pcm);
-    reads(r, frames);
-    writes(r, max);
-    writes(r, work);
-    fact(r, M);
-    const int32_t *batches = live(r);
-    if (!go(r)) return;
+    es_tensor work = es_run_scratch(r, r->program->model->plan->traits->logmel_scratch(B, M));
+    es_run_begin(r, "logmel_top");
+    es_run_reads(r, pcm);
+    es_run_reads(r, frames);
+    es_run_writes(r, max);
+    es_run_writes(r, work);
+    es_run_fact(r, M);
+    const int32_t *batches = es_run_live(r);
+    if (!es_run_go(r)) return;
     r->arena->ops->logmel_top(r->arena->device, max.p, pcm.p, frames.p, tables, batches, B, M, work.p);
-    done(r);
+    es_run_done(r);
 }
 
 /* ---- decoding ---- */
@@ -610,21 +400,22 @@ void es_pick(es_run *r, es_tensor slots, es_tensor logits, es_tensor sot_logits,
     MUST(es_tensor_bytes(suppress) >= ((size_t)vocab.V + 31) / 32 * 4);
     MUST(is_ints(tokens, n * (size_t)vocab.max_pos));
     MUST(is_ints(id, n) && is_ints(pos, n) && is_ints(slot, n) && is_ints(len, n));
-    begin(r, "pick");
-    changes(r, slots);
-    reads(r, logits);
-    reads(r, sot_logits);
-    reads(r, suppress);
-    changes(r, tokens);
-    changes(r, id);
-    changes(r, pos);
-    changes(r, slot);
-    changes(r, len);
-    fact(r, vocab.V), fact(r, vocab.eot), fact(r, vocab.timestamp_begin), fact(r, vocab.max_pos);
-    if (!go(r)) return;
+    es_run_begin(r, "pick");
+    es_run_changes(r, slots);
+    es_run_reads(r, logits);
+    es_run_reads(r, sot_logits);
+    es_run_reads(r, suppress);
+    es_run_changes(r, tokens);
+    es_run_changes(r, id);
+    es_run_changes(r, pos);
+    es_run_changes(r, slot);
+    es_run_changes(r, len);
+    es_run_fact(r, vocab.V), es_run_fact(r, vocab.eot), es_run_fact(r, vocab.timestamp_begin),
+        es_run_fact(r, vocab.max_pos);
+    if (!es_run_go(r)) return;
     r->arena->ops->pick(r->arena->device, slots.p, logits.p, sot_logits.p, suppress.p, vocab, tokens.p, id.p, pos.p,
                         slot.p, len.p, B);
-    done(r);
+    es_run_done(r);
 }
 
 void es_prob_at(es_run *r, es_tensor p, es_tensor logits, es_tensor id, int n)
@@ -633,20 +424,20 @@ void es_prob_at(es_run *r, es_tensor p, es_tensor logits, es_tensor id, int n)
 
     MUST(logits.n_dims == 2 && logits.dtype == ES_F32 && n > 0 && n <= V);
     MUST(p.dtype == ES_F32 && es_tensor_count(p) >= (size_t)R && is_ints(id, (size_t)R));
-    begin(r, "prob_at");
-    reads(r, logits);
-    reads(r, id);
-    writes(r, p);
-    fact(r, n);
-    const int32_t *rows = live(r);
-    if (!go(r)) return;
+    es_run_begin(r, "prob_at");
+    es_run_reads(r, logits);
+    es_run_reads(r, id);
+    es_run_writes(r, p);
+    es_run_fact(r, n);
+    const int32_t *rows = es_run_live(r);
+    if (!es_run_go(r)) return;
     r->arena->ops->prob_at(r->arena->device, p.p, logits.p, id.p, rows, R, V, n);
-    done(r);
+    es_run_done(r);
 }
 
 void es_keep(es_run *r, es_tensor x)
 {
-    begin(r, "keep");
-    reads(r, x);
-    if (go(r)) done(r);
+    es_run_begin(r, "keep");
+    es_run_reads(r, x);
+    if (es_run_go(r)) es_run_done(r);
 }

@@ -55,6 +55,12 @@ es_tensor es_gather(es_run *r, es_tensor x, es_tensor idx);
 es_tensor es_cast(es_run *r, es_tensor x, es_dtype dtype);
 void es_cast_to(es_run *r, es_tensor y, es_tensor x); /* y given, for instance state */
 
+/* ---- text encoders ---- */
+void es_rope(es_run *r, es_cols x, const float *table /* f32 [.., D] */, es_tensor pos, int H); /* x in place */
+es_tensor es_swiglu(es_run *r, es_tensor x);                                  /* [T, 2I] -> [T, I] */
+es_tensor es_pool(es_run *r, es_tensor x, es_tensor bounds /* i32 [S+1] */, es_pooling how, bool unit); /* f32 [S, C] */
+void es_pool_to(es_run *r, es_tensor y, es_tensor x, es_tensor bounds, es_pooling how, bool unit);
+
 /* ---- sound ---- */
 es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, es_tensor fill, const void *tables,
                     int M);

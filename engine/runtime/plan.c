@@ -185,6 +185,7 @@ void es_plan_state(es_model *m, es_tensor *t, const char *name, es_dtype dtype, 
     for (int i = 0; i < 4; i++) t->dim[i] = i < n_dims ? dims[i] : 1;
     for (int i = 0; i < n_dims; i++) assert(dims[i] >= 0);
     s.bytes = es_plan_tensor_bytes(dtype, n_dims, dims);
+    s.shape = *t;
     s.name = es_plan_copy(p, name);
     if (!s.name) return;
     if (!es_plan_grow(p, &states, &m->room_states, m->n_states, sizeof *m->states)) {

@@ -10,7 +10,7 @@
 
 #include "runtime/layout.h"
 
-enum { LARGEST = 12 };
+enum { LARGEST = 10 };
 
 static double mb(uint64_t bytes)
 {
@@ -54,12 +54,39 @@ static const char *made_by(const es_program *g, const es_block *b)
 
 /* ---- the largest blocks of a plan ---- */
 
+/* Blocks of one program that look alike, as those of its layers do: same shape, same first and last op by name. */
 typedef struct large {
     const es_program *program;
-    const es_block *block;
+    const es_block *block; /* the first of them */
+    int n;
 } large;
 
-/* Keeps the n <= LARGEST largest in falling order; of equal ones the first met stays first. */
+static bool alike(const large *l, const es_program *g, const es_block *b)
+{
+    const es_block *x = l->block;
+
+    return l->program == g && x->shape.dtype == b->shape.dtype && x->shape.n_dims == b->shape.n_dims &&
+           !memcmp(x->shape.dim, b->shape.dim, sizeof b->shape.dim) && !strcmp(made_by(g, x), made_by(g, b)) &&
+           !strcmp(op_name(g, x->last), op_name(g, b->last));
+}
+
+/* Enters a block among the n <= LARGEST largest, in falling order; of equal ones the first met stays first. */
+static int enter_block(large *out, int n, const es_program *g, const es_block *b)
+{
+    int at;
+
+    for (int i = 0; i < n; i++) {
+        if (!alike(&out[i], g, b)) continue;
+        out[i].n++;
+        return n;
+    }
+    at = n < LARGEST ? n++ : LARGEST;
+    for (; at > 0 && out[at - 1].block->bytes < b->bytes; at--)
+        if (at < LARGEST) out[at] = out[at - 1];
+    if (at < LARGEST) out[at] = (large){.program = g, .block = b, .n = 1};
+    return n;
+}
+
 static int find_largest(const es_plan *p, large *out)
 {
     int n = 0;
@@ -67,13 +94,7 @@ static int find_largest(const es_plan *p, large *out)
     for (int i = 0; i < p->n_models; i++) {
         for (int j = 0; j < p->models[i]->n_programs; j++) {
             const es_program *g = p->models[i]->programs[j];
-            for (int k = 0; k < g->n_blocks; k++) {
-                large x = {.program = g, .block = &g->blocks[k]};
-                int at = n < LARGEST ? n++ : LARGEST;
-                for (; at > 0 && out[at - 1].block->bytes < x.block->bytes; at--)
-                    if (at < LARGEST) out[at] = out[at - 1];
-                if (at < LARGEST) out[at] = x;
-            }
+            for (int k = 0; k < g->n_blocks; k++) n = enter_block(out, n, g, &g->blocks[k]);
         }
     }
     return n;
@@ -85,7 +106,37 @@ static void print_region(FILE *f, const char *name, uint64_t bytes, const char *
 {
     char text[32];
 
-    fprintf(f, "  %-12s %12.1f  %20s  %s\n", name, mb(bytes), exact(text, bytes), note);
+    fprintf(f, "  %-12s %12.1f  %20s%s%s\n", name, mb(bytes), exact(text, bytes), *note ? "  " : "", note);
+}
+
+static bool same_state(const es_state *a, const es_state *b)
+{
+    return !strcmp(a->name, b->name) && a->bytes == b->bytes && a->shape.dtype == b->shape.dtype;
+}
+
+/* What is kept between programs, where it is a tenth of a megabyte or more; the layers of a model in one line. */
+static void print_states(const es_plan *p, FILE *f)
+{
+    char full[160], shape[96];
+    bool headed = false;
+
+    for (int i = 0; i < p->n_models; i++) {
+        const es_model *m = p->models[i];
+        for (int j = 0; j < m->n_states; j++) {
+            const es_state *s = &m->states[j];
+            int n = 0, first = j;
+            for (int k = 0; k < m->n_states; k++) {
+                if (!same_state(s, &m->states[k])) continue;
+                if (k < first) first = k;
+                n++;
+            }
+            if (first < j || s->bytes < 100 * 1000) continue;
+            if (!headed) fprintf(f, "\n  %-28s %12s %7s  %s\n", "state", "MB each", "of them", "tensor");
+            headed = true;
+            snprintf(full, sizeof full, "%.60s.%.60s", m->name, s->name);
+            fprintf(f, "  %-28s %12.1f %7d  %s\n", full, mb(s->bytes), n, shape_text(shape, s->shape));
+        }
+    }
 }
 
 void es_plan_print(const es_plan *p, FILE *f)
@@ -122,14 +173,16 @@ void es_plan_print(const es_plan *p, FILE *f)
                     mb(g->naive));
         }
     }
-    if (n_most) fprintf(f, "\n  %-28s %12s  %-26s %s\n", "largest in scratch", "MB", "tensor", "lives");
+    if (n_most)
+        fprintf(f, "\n  %-28s %12s %7s  %-22s %s\n", "largest in scratch", "MB each", "of them", "tensor", "lives");
     for (int i = 0; i < n_most; i++) {
         const es_program *g = most[i].program;
         const es_block *b = most[i].block;
         snprintf(full, sizeof full, "%.60s.%.60s", g->model->name, g->name);
-        fprintf(f, "  %-28s %12.1f  %-26s %d %s .. %d %s\n", full, mb(b->bytes), shape_text(shape, b->shape), b->first,
-                op_name(g, b->first), b->last, op_name(g, b->last));
+        fprintf(f, "  %-28s %12.1f %7d  %-22s %d %s .. %d %s\n", full, mb(b->bytes), most[i].n,
+                shape_text(shape, b->shape), b->first, op_name(g, b->first), b->last, op_name(g, b->last));
     }
+    print_states(p, f);
 }
 
 /* ---- as JSON ---- */
@@ -210,7 +263,7 @@ static const kind kinds[] = {
     {"convolutions", "#66ccee", " conv1d conv2d "},
     {"norms", "#228833", " layernorm rmsnorm "},
     {"attention", "#ee6677", " attend attend_cached "},
-    {"sound", "#ccbb44", " logmel logmel_top fbank "},
+    {"sound", "#ccbb44", " logmel logmel_top "},
     {"recurrence", "#aa3377", " lstm "},
     {"others", "#bbbbbb", ""},
 };
