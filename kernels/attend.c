@@ -201,16 +201,18 @@ static void cached_heads(void *arg, int first, int last, int thread)
         if (slot < 0) continue;
         const int32_t *parent = c->parent ? c->parent + (size_t)slot * T : NULL;
         size_t head = ((size_t)slot * (size_t)c->H + (size_t)h) * T * D;
+        bool plain = c->t == ES_F32 && !parent;
         l->scale(q, es_read(l, c->q, c->t, (size_t)r * (size_t)c->ldq + (size_t)h * D, D, room), D, c->scale);
-        for (int i = 0; i < n; i++) {
+        if (plain) l->dots(s, q, (const float *)c->K + head, D, n, D);
+        for (int i = 0; i < n && !plain; i++) {
             size_t from = parent ? ((size_t)parent[i] * (size_t)c->H + (size_t)h) * T * D : head;
-            s[i] = l->dot(q, es_read(l, c->K, c->t, from + (size_t)i * D, D, room), D);
+            l->dots(s + i, q, es_read(l, c->K, c->t, from + (size_t)i * D, D, room), D, 1, D);
         }
         for (int p = 0; c->scores && p < c->n_pairs; p++)
             if (c->heads[p] == h)
                 memcpy(c->scores + ((size_t)r * (size_t)c->n_pairs + (size_t)p) * T, s, (size_t)n * sizeof *s);
         float sum = l->exp_sum(s, s, (size_t)n, l->max(s, (size_t)n));
-        if (c->t == ES_F32 && !parent) {
+        if (plain) {
             l->blend(o, s, (const float *)c->V + head, D, n, D, true);
         } else {
             memset(o, 0, D * sizeof *o);

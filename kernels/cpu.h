@@ -53,7 +53,8 @@ typedef struct es_lanes {
     /* Sixteen-lane sums: lane l takes elements l, l + 16, ... in order; the lanes are joined by halves. */
     float (*sum)(const float *x, size_t n);
     float (*sum_square)(const float *x, size_t n, float mean); /* of (x - mean) */
-    float (*dot)(const float *a, const float *b, size_t n);
+    /* y[r] = sum over i of x[i] k[r * ld + i], for each of `rows` rows */
+    void (*dots)(float *y, const float *x, const float *k, size_t ld, int rows, size_t n);
     float (*max)(const float *x, size_t n);                     /* -inf for n = 0 */
     float (*exp_sum)(float *y, const float *x, size_t n, float max); /* y = exp(x - max); returns their sum. y may be x */
     void (*scale)(float *y, const float *x, size_t n, float by);

@@ -115,12 +115,24 @@ static float sum_square(const float *x, size_t n, float mean)
     return v_join(s);
 }
 
-static float dot(const float *a, const float *b, size_t n)
+/* Four rows at once, so that their chains overlap. */
+static void dots(float *y, const float *x, const float *k, size_t ld, int rows, size_t n)
 {
-    V s[VN] = {{0}};
+    int r = 0;
 
-    SIXTEENS(n, s[j] = v_fma(load_some(a + at, left, 0), load_some(b + at, left, 0), s[j]));
-    return v_join(s);
+    for (; r + 4 <= rows; r += 4, k += 4 * ld) {
+        V a[VN] = {{0}}, b[VN] = {{0}}, c[VN] = {{0}}, d[VN] = {{0}};
+        SIXTEENS(n, V v = load_some(x + at, left, 0); a[j] = v_fma(v, load_some(k + at, left, 0), a[j]);
+                 b[j] = v_fma(v, load_some(k + ld + at, left, 0), b[j]);
+                 c[j] = v_fma(v, load_some(k + 2 * ld + at, left, 0), c[j]);
+                 d[j] = v_fma(v, load_some(k + 3 * ld + at, left, 0), d[j]));
+        y[r] = v_join(a), y[r + 1] = v_join(b), y[r + 2] = v_join(c), y[r + 3] = v_join(d);
+    }
+    for (; r < rows; r++, k += ld) {
+        V s[VN] = {{0}};
+        SIXTEENS(n, s[j] = v_fma(load_some(x + at, left, 0), load_some(k + at, left, 0), s[j]));
+        y[r] = v_join(s);
+    }
 }
 
 static float row_max(const float *x, size_t n)
@@ -293,6 +305,6 @@ static void few(int m, int n, int I, const float *x, size_t ldx, const void *w, 
 #define LANES_TABLE(NAME)                                                                                              \
     {                                                                                                                  \
         .name = NAME, .tile_rows = TILE_ROWS, .tile_cols = TILE_REGS * VW, .tile = tile, .few = few, .widen = widen,   \
-        .finish = finish, .sum = sum, .sum_square = sum_square, .dot = dot, .max = row_max, .exp_sum = exp_sum,        \
+        .finish = finish, .sum = sum, .sum_square = sum_square, .dots = dots, .max = row_max, .exp_sum = exp_sum,        \
         .scale = scale, .norm = norm, .blend = blend, .power = power                                                   \
     }
