@@ -1,6 +1,6 @@
 /*
- * library.h - what the tests of the store share: results that follow from a seed, a library to put them in, and a dump of
- * everything in it.
+ * library.h - what the tests of the store share: results that follow from a seed, a library to put them in, and a dump
+ * of everything in it.
  *
  * Everything lies in the test's own folder. A test that needs another process forks before it opens a library, since an
  * open LMDB environment must not cross a fork.
@@ -33,25 +33,43 @@ static inline es_hash128 content_of(int seed)
 /* n segments of three words each; everything follows from seed and n. */
 static inline es_result make_result(int seed, int n, const char *path)
 {
-    es_result r = {.media = {.content = content_of(seed), .bytes = 1000u + (unsigned)seed, .path = strdup(path),
-                             .mtime_ns = 1700000000000000000 + seed, .n_tracks = 2, .container = "mov,mp4",
-                             .codec = "aac", .sample_rate = 44100, .channels = 2, .duration_ms = 2000 * n,
-                             .damaged_packets = 3, .truncated = seed % 2 == 1},
-                   .made = {.settings = strdup("{\"language\":\"auto\"}"), .asr = "whisper-base",
-                            .asr_hash = content_of(-1), .program = "0.1.0"},
+    es_result r = {.media = {.content = content_of(seed),
+                             .bytes = 1000u + (unsigned)seed,
+                             .path = strdup(path),
+                             .mtime_ns = 1700000000000000000 + seed,
+                             .n_tracks = 2,
+                             .container = "mov,mp4",
+                             .codec = "aac",
+                             .sample_rate = 44100,
+                             .channels = 2,
+                             .duration_ms = 2000 * n,
+                             .damaged_packets = 3,
+                             .truncated = seed % 2 == 1},
+                   .made = {.settings = strdup("{\"language\":\"auto\"}"),
+                            .asr = "whisper-base",
+                            .asr_hash = content_of(-1),
+                            .program = "0.1.0"},
                    .transcript = {.language = "en", .language_probability = 0.75f}};
 
     for (int i = 0; i < n; i++) {
         int32_t tokens[] = {50364, 100 * seed + i, -1, 50414};
-        es_segment s = {.start_ms = 2000 * i, .end_ms = 2000 * i + 1500, .avg_logprob = -0.25f, .no_speech = 0.01f,
-                        .compression_ratio = 1.5f, .temperature = 0.2f, .flags = (uint32_t)i % 2, .speaker = -1,
+        es_segment s = {.start_ms = 2000 * i,
+                        .end_ms = 2000 * i + 1500,
+                        .avg_logprob = -0.25f,
+                        .no_speech = 0.01f,
+                        .compression_ratio = 1.5f,
+                        .temperature = 0.2f,
+                        .flags = (uint32_t)i % 2,
+                        .speaker = -1,
                         .language = "en"};
         char text[128];
         snprintf(text, sizeof text, " recording %d sentence %d", seed, i);
         es_transcript_add_segment(&r.transcript, &s, text, strlen(text), tokens, 4);
         for (int w = 0; w < 3; w++) {
-            es_word word = {.start_ms = s.start_ms + 500 * w, .end_ms = s.start_ms + 500 * w + 400,
-                            .probability = 0.5f + 0.1f * (float)w, .speaker = w - 1};
+            es_word word = {.start_ms = s.start_ms + 500 * w,
+                            .end_ms = s.start_ms + 500 * w + 400,
+                            .probability = 0.5f + 0.1f * (float)w,
+                            .speaker = w - 1};
             snprintf(text, sizeof text, " word%d-%d-%d", seed, i, w);
             es_transcript_add_word(&r.transcript, &word, text, strlen(text));
         }

@@ -16,8 +16,12 @@
 
 static void segment(es_result *r, int64_t start_ms, int64_t end_ms, const char *language, const char *text)
 {
-    es_segment s = {.start_ms = start_ms, .end_ms = end_ms, .avg_logprob = -0.25f, .no_speech = 0.125f,
-                    .compression_ratio = 1.5f, .speaker = -1};
+    es_segment s = {.start_ms = start_ms,
+                    .end_ms = end_ms,
+                    .avg_logprob = -0.25f,
+                    .no_speech = 0.125f,
+                    .compression_ratio = 1.5f,
+                    .speaker = -1};
 
     snprintf(s.language, sizeof s.language, "%s", language);
     es_transcript_add_segment(&r->transcript, &s, text, strlen(text), NULL, 0);
@@ -136,8 +140,8 @@ static void test_lines(void)
     es_export_options o = {.max_line_width = 20};
     es_result r = {.media.duration_ms = 90000};
 
-    /* 20 columns, 2 lines: the first cue is full after "five," and ends at the comma, which lies in its second half; its
-     * two lines are made even. */
+    /* 20 columns, 2 lines: the first cue is full after "five," and ends at the comma, which lies in its second half;
+     * its two lines are made even. */
     said(&r, 0, 1000, "en", " one two three four five, six seven eight nine ten eleven");
     CHECK_TEXT(&r, ES_EXPORT_SRT, &o,
                "1\n"
@@ -153,8 +157,9 @@ static void test_lines(void)
     r = (es_result){.media.duration_ms = 90000};
     o.max_lines = 1;
     said(&r, 0, 1000, "en", " one two three four five, six");
-    CHECK_TEXT(&r, ES_EXPORT_SRT, &o,
-               "1\n00:00:00,000 --> 00:00:04,000\none two three four\n\n2\n00:00:04,000 --> 00:00:06,000\nfive, six\n\n");
+    CHECK_TEXT(
+        &r, ES_EXPORT_SRT, &o,
+        "1\n00:00:00,000 --> 00:00:04,000\none two three four\n\n2\n00:00:04,000 --> 00:00:06,000\nfive, six\n\n");
     r = (es_result){.media.duration_ms = 90000};
     o.max_lines = 3;
     said(&r, 0, 2000, "en", " Donaudampfschifffahrtsgesellschaft.");
@@ -216,13 +221,15 @@ static void test_wide(void)
 
     /* Six wide characters a line; the full stop does not begin the second one, so it takes the character before it
      * along. Fifteen characters in all, 1.5 s: the times are shared out. */
-    segment(&r, 0, 15000, "ja", "\xE3\x81\x82\xE3\x81\x84\xE3\x81\x86\xE3\x81\x88\xE3\x81\x8A\xE3\x81\x8B\xE3\x80\x82"
-                                "\xE3\x81\x8D\xE3\x81\x8F\xE3\x81\x91\xE3\x81\x93\xE3\x81\x95\xE3\x81\x97\xE3\x81\x99\xE3\x81\x9B");
-    CHECK_TEXT(&r, ES_EXPORT_SRT, &o,
-               "1\n00:00:00,000 --> 00:00:07,000\n"
-               "\xE3\x81\x82\xE3\x81\x84\xE3\x81\x86\xE3\x81\x88\n\xE3\x81\x8A\xE3\x81\x8B\xE3\x80\x82\n\n"
-               "2\n00:00:07,000 --> 00:00:15,000\n"
-               "\xE3\x81\x8D\xE3\x81\x8F\xE3\x81\x91\xE3\x81\x93\n\xE3\x81\x95\xE3\x81\x97\xE3\x81\x99\xE3\x81\x9B\n\n");
+    segment(&r, 0, 15000, "ja",
+            "\xE3\x81\x82\xE3\x81\x84\xE3\x81\x86\xE3\x81\x88\xE3\x81\x8A\xE3\x81\x8B\xE3\x80\x82"
+            "\xE3\x81\x8D\xE3\x81\x8F\xE3\x81\x91\xE3\x81\x93\xE3\x81\x95\xE3\x81\x97\xE3\x81\x99\xE3\x81\x9B");
+    CHECK_TEXT(
+        &r, ES_EXPORT_SRT, &o,
+        "1\n00:00:00,000 --> 00:00:07,000\n"
+        "\xE3\x81\x82\xE3\x81\x84\xE3\x81\x86\xE3\x81\x88\n\xE3\x81\x8A\xE3\x81\x8B\xE3\x80\x82\n\n"
+        "2\n00:00:07,000 --> 00:00:15,000\n"
+        "\xE3\x81\x8D\xE3\x81\x8F\xE3\x81\x91\xE3\x81\x93\n\xE3\x81\x95\xE3\x81\x97\xE3\x81\x99\xE3\x81\x9B\n\n");
     /* Combining accents take no column: e with acute, 21 times, fits 42 columns with its blanks, in one line. */
     r = (es_result){.media.duration_ms = 60000};
     said(&r, 0, 1000, "fr", " e\xCC\x81 e\xCC\x81 e\xCC\x81");
@@ -234,7 +241,8 @@ static void test_wide(void)
     word(&r, 0, 1000, "\xE0\xB8\x81\xE0\xB8\x81\xE0\xB8\x81");
     word(&r, 1000, 2000, "\xE0\xB8\x82\xE0\xB8\x82\xE0\xB8\x82");
     CHECK_TEXT(&r, ES_EXPORT_SRT, &o,
-               "1\n00:00:00,000 --> 00:00:02,000\n\xE0\xB8\x81\xE0\xB8\x81\xE0\xB8\x81\n\xE0\xB8\x82\xE0\xB8\x82\xE0\xB8\x82\n\n");
+               "1\n00:00:00,000 --> "
+               "00:00:02,000\n\xE0\xB8\x81\xE0\xB8\x81\xE0\xB8\x81\n\xE0\xB8\x82\xE0\xB8\x82\xE0\xB8\x82\n\n");
 }
 
 static void test_lines_of_text(void)
@@ -249,8 +257,7 @@ static void test_lines_of_text(void)
     segment(&r, 0, 1999, "en", " First\tline\n with  blanks ");
     segment(&r, 2000, 3000, "en", "  ");
     segment(&r, 3000, 3600001, "en", " second\x01.");
-    CHECK_TEXT(&r, ES_EXPORT_TSV, NULL,
-               "start\tend\ttext\n0\t1999\tFirst line with blanks\n3000\t3600001\tsecond.\n");
+    CHECK_TEXT(&r, ES_EXPORT_TSV, NULL, "start\tend\ttext\n0\t1999\tFirst line with blanks\n3000\t3600001\tsecond.\n");
 }
 
 static void test_empty(void)
@@ -267,11 +274,18 @@ static void test_empty(void)
 
 static void test_json(void)
 {
-    es_result r = {.media = {.path = strdup("/films/a \"b\".mp4"), .bytes = 12, .n_tracks = 2, .track = 1,
-                             .duration_ms = 2000, .container = "mov", .codec = "aac"},
-                   .made = {.settings = strdup("{\"language\":\"auto\",\"temperature\":[0,0.2],\"words\":true,\"x\":null}"),
-                            .asr = "base", .program = "0.1.0"},
-                   .transcript = {.language = "en", .language_probability = 0.75f}};
+    es_result r = {
+        .media = {.path = strdup("/films/a \"b\".mp4"),
+                  .bytes = 12,
+                  .n_tracks = 2,
+                  .track = 1,
+                  .duration_ms = 2000,
+                  .container = "mov",
+                  .codec = "aac"},
+        .made = {.settings = strdup("{\"language\":\"auto\",\"temperature\":[0,0.2],\"words\":true,\"x\":null}"),
+                 .asr = "base",
+                 .program = "0.1.0"},
+        .transcript = {.language = "en", .language_probability = 0.75f}};
 
     memset(r.media.content.b, 0xAB, 16);
     segment(&r, 0, 1000, "", " Hi \xFF.");
@@ -345,7 +359,8 @@ static void check_cues(const es_cues *c, const es_cue_rules *rules, int round)
         const es_cue *cue = &c->cues[i];
         int lines = 0, width = 0, chars = 0;
         CHECK(cue->n > 0 && cue->start_ms < cue->end_ms, "round %d, cue %zu has no length", round, i);
-        CHECK(i == 0 || cue->first == c->cues[i - 1].first + c->cues[i - 1].n, "round %d, cue %zu: pieces lost", round, i);
+        CHECK(i == 0 || cue->first == c->cues[i - 1].first + c->cues[i - 1].n, "round %d, cue %zu: pieces lost", round,
+              i);
         CHECK(i == 0 || cue->start_ms >= c->cues[i - 1].end_ms, "round %d, cue %zu overlaps", round, i);
         for (size_t k = 0; k < cue->n; k++) {
             const es_cue_piece *p = &c->pieces[cue->first + k];
@@ -368,8 +383,12 @@ static void check_cues(const es_cues *c, const es_cue_rules *rules, int round)
 
 static void test_any(void)
 {
-    static const char *const parts[] = {" ", "a", "word", ".", ",", "-->", "\xE3\x81\x82", "\xE3\x80\x82", "e\xCC\x81", "\xFF",
-                                        "\n", "\x07", "\xF0\x9F\x98\x80", "<i>", "&", " so ", "\xC2\xA0", "(", ")", "\xE0\xB8\x81"};
+    /* clang-format off */
+    static const char *const parts[] = {
+        " ", "a", "word", ".", ",", "-->", "\xE3\x81\x82", "\xE3\x80\x82", "e\xCC\x81", "\xFF", "\n", "\x07",
+        "\xF0\x9F\x98\x80", "<i>", "&", " so ", "\xC2\xA0", "(", ")", "\xE0\xB8\x81",
+    };
+    /* clang-format on */
     static const char *const languages[] = {"en", "ja", "th", "", "de"};
     es_noise noise = {.state = 7};
 
@@ -402,7 +421,8 @@ static void test_any(void)
         check_cues(&cues, &rules, round);
         es_cues_done(&cues);
         for (int f = 0; f < ES_N_EXPORTS; f++) {
-            es_export_options o = {.max_line_width = rules.max_line_width, .max_lines = rules.max_lines, .vtt_words = true};
+            es_export_options o = {
+                .max_line_width = rules.max_line_width, .max_lines = rules.max_lines, .vtt_words = true};
             char *text = NULL;
             size_t bytes = 0;
             CHECK_INT(es_export_text(&text, &bytes, (es_export_format)f, &r, &o, NULL), ES_OK);
@@ -430,7 +450,8 @@ static void check_stem(const char *path, const char *want)
 static void test_stems(void)
 {
     enum { N = 6 };
-    static const char *const paths[N] = {"/a/talk.mp4", "/b/talk.mkv", "/c/Talk.wav", "/d/talk-2.mp4", "/e/other.mp4", "/f/x"};
+    static const char *const paths[N] = {"/a/talk.mp4",   "/b/talk.mkv",  "/c/Talk.wav",
+                                         "/d/talk-2.mp4", "/e/other.mp4", "/f/x"};
     static const char *const want[N] = {"talk", "talk-3", "Talk-4", "talk-2", "other", "x"};
     char longest[600];
 

@@ -63,10 +63,12 @@ static void test_refused(void)
 
 static void test_network(void)
 {
-    static const long network[] = {0x6969, 0x517B, (long)0xFF534D42, (long)0xFE534D42, 0x65735546, 0x01021997,
-                                   0x5346414F, 0x00C36400, 0x0BD00BD0, (int)0xFF534D42 /* as a 32-bit long shows it */};
-    static const long local[] = {0xEF53 /* ext4 */, 0x58465342 /* xfs */, (long)0x9123683E /* btrfs */, 0x01021994 /* tmpfs */,
-                                 0x794C7630 /* overlay */, 0x2FC12FC1 /* zfs */, (long)0xF2F52010 /* f2fs */, 0};
+    static const long network[] = {
+        0x6969,     0x517B,     (long)0xFF534D42, (long)0xFE534D42, 0x65735546,
+        0x01021997, 0x5346414F, 0x00C36400,       0x0BD00BD0,       (int)0xFF534D42 /* as a 32-bit long shows it */};
+    static const long local[] = {
+        0xEF53 /* ext4 */,        0x58465342 /* xfs */, (long)0x9123683E /* btrfs */, 0x01021994 /* tmpfs */,
+        0x794C7630 /* overlay */, 0x2FC12FC1 /* zfs */, (long)0xF2F52010 /* f2fs */,  0};
 
     for (size_t i = 0; i < sizeof network / sizeof *network; i++)
         CHECK(es_store_is_network(network[i]), "%lx is let through", (unsigned long)network[i]);
@@ -180,7 +182,8 @@ static void test_disk_full(void)
 }
 
 /* On a disk of one megabyte that is really full: nothing more goes in, what is there stays and can be read, and when
- * there is a little room again it can be emptied. A new library is refused with a sentence instead of dying of SIGBUS. */
+ * there is a little room again it can be emptied. A new library is refused with a sentence instead of dying of SIGBUS.
+ */
 static int child_on_small_disk(const char *dir)
 {
     char path[1024];
@@ -190,8 +193,8 @@ static int child_on_small_disk(const char *dir)
     int rc = 0, done = 0;
     FILE *f;
 
-    if (unshare(CLONE_NEWNS) ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
         return 77;
     snprintf(path, sizeof path, "%s/filler", dir);
     f = fopen(path, "wb");
@@ -207,8 +210,7 @@ static int child_on_small_disk(const char *dir)
     if (rc != ES_EIO || !strstr(err.text, "no room left") || done < 3) return 2;
     snprintf(path, sizeof path, "%s/rest", dir);
     f = fopen(path, "wb");
-    while (f && fputc('x', f) != EOF && fflush(f) == 0) {
-    }
+    while (f && fputc('x', f) != EOF && fflush(f) == 0) {}
     if (f) fclose(f);
     if (es_store_compact(s, NULL, NULL, NULL) == ES_OK) return 3;
     if (es_store_check(s, &c, count_fault, NULL, NULL) || c.faults || c.recordings != (uint64_t)done) return 4;

@@ -154,27 +154,33 @@ static void test_record_damage(void)
 static void test_record_bytes(void)
 {
     static const uint8_t body[] = {
-        0x10, 0x27, 0, 0, 0, 0, 0, 0,       /* start 10000 */
-        0xF8, 0x2A, 0, 0, 0, 0, 0, 0,       /* end 11000 */
-        0, 0, 0x80, 0xBE,                   /* -0.25 */
-        0, 0, 0x80, 0x3E,                   /* 0.25 */
-        0, 0, 0xC0, 0x3F,                   /* 1.5 */
-        0, 0, 0, 0,                         /* 0 */
-        1, 0, 0, 0,                         /* looped */
-        0xFF, 0xFF, 0xFF, 0xFF,             /* speaker -1 */
-        2, 0, 0, 0, 'd', 'e',               /* language */
-        3, 0, 0, 0, ' ', 'j', 'a',          /* text */
-        1, 0, 0, 0, 0x2C, 1, 0, 0,          /* one token, 300 */
-        1, 0, 0, 0,                         /* one word */
-        0x74, 0x27, 0, 0, 0, 0, 0, 0,       /* 10100 */
-        0xD8, 0x27, 0, 0, 0, 0, 0, 0,       /* 10200 */
-        0, 0, 0, 0x3F,                      /* 0.5 */
-        4, 0, 0, 0,                         /* speaker 4 */
-        3, 0, 0, 0, ' ', 'j', 'a',
+        0x10, 0x27, 0,    0,    0,    0,   0,   0, /* start 10000 */
+        0xF8, 0x2A, 0,    0,    0,    0,   0,   0, /* end 11000 */
+        0,    0,    0x80, 0xBE,                    /* -0.25 */
+        0,    0,    0x80, 0x3E,                    /* 0.25 */
+        0,    0,    0xC0, 0x3F,                    /* 1.5 */
+        0,    0,    0,    0,                       /* 0 */
+        1,    0,    0,    0,                       /* looped */
+        0xFF, 0xFF, 0xFF, 0xFF,                    /* speaker -1 */
+        2,    0,    0,    0,    'd',  'e',         /* language */
+        3,    0,    0,    0,    ' ',  'j', 'a',    /* text */
+        1,    0,    0,    0,    0x2C, 1,   0,   0, /* one token, 300 */
+        1,    0,    0,    0,                       /* one word */
+        0x74, 0x27, 0,    0,    0,    0,   0,   0, /* 10100 */
+        0xD8, 0x27, 0,    0,    0,    0,   0,   0, /* 10200 */
+        0,    0,    0,    0x3F,                    /* 0.5 */
+        4,    0,    0,    0,                       /* speaker 4 */
+        3,    0,    0,    0,    ' ',  'j', 'a',
     };
     es_transcript t = {0};
-    es_segment s = {.start_ms = 10000, .end_ms = 11000, .avg_logprob = -0.25f, .no_speech = 0.25f,
-                    .compression_ratio = 1.5f, .flags = 1, .speaker = -1, .language = "de"};
+    es_segment s = {.start_ms = 10000,
+                    .end_ms = 11000,
+                    .avg_logprob = -0.25f,
+                    .no_speech = 0.25f,
+                    .compression_ratio = 1.5f,
+                    .flags = 1,
+                    .speaker = -1,
+                    .language = "de"};
     es_word word = {.start_ms = 10100, .end_ms = 10200, .probability = 0.5f, .speaker = 4};
     int32_t token = 300;
     es_record w = {0};
@@ -313,7 +319,8 @@ static void test_first_format(void)
     CHECK_INT(c.segments, 3);
     CHECK_INT(c.words, 5);
     CHECK_INT(es_store_list(s, note_path, text, &err), ES_OK);
-    CHECK_STR(text, "/films/first \"take\"\n\xc3\xa9.mkv:2 /films/first \"take\"\n\xc3\xa9.mkv:1 /films/silence.wav:0 ");
+    CHECK_STR(text,
+              "/films/first \"take\"\n\xc3\xa9.mkv:2 /films/first \"take\"\n\xc3\xa9.mkv:1 /films/silence.wav:0 ");
     CHECK_INT(es_hash_parse(&first, "00112233445566778899aabbccddeeff"), 0);
     CHECK_INT(es_hash_parse(&silent, "ffeeddccbbaa99887766554433221100"), 0);
     CHECK_INT(es_store_paths(s, first, note_seen, seen, &err), ES_OK);
@@ -372,12 +379,9 @@ static void test_first_format(void)
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
-        {"migration", test_migration},
-        {"schema_without_way", test_schema_without_way},
-        {"record_damage", test_record_damage},
-        {"record_bytes", test_record_bytes},
-        {"check_finds", test_check_finds},
-        {"first_format", test_first_format},
+        {"migration", test_migration},         {"schema_without_way", test_schema_without_way},
+        {"record_damage", test_record_damage}, {"record_bytes", test_record_bytes},
+        {"check_finds", test_check_finds},     {"first_format", test_first_format},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));

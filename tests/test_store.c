@@ -48,16 +48,17 @@ static void test_put_get(void)
     for (size_t i = 0; i < 20 && i < back.transcript.n_segments; i++) {
         es_segment *a = &back.transcript.segments[i], *b = &r.transcript.segments[i];
         CHECK(a->start_ms == b->start_ms && a->end_ms == b->end_ms && a->text_at == b->text_at &&
-              a->text_bytes == b->text_bytes && a->first_token == b->first_token && a->n_tokens == b->n_tokens &&
-              a->first_word == b->first_word && a->n_words == b->n_words && a->avg_logprob == b->avg_logprob &&
-              a->no_speech == b->no_speech && a->compression_ratio == b->compression_ratio &&
-              a->temperature == b->temperature && a->flags == b->flags && a->speaker == b->speaker &&
-              !strcmp(a->language, b->language), "segment %zu differs", i);
+                  a->text_bytes == b->text_bytes && a->first_token == b->first_token && a->n_tokens == b->n_tokens &&
+                  a->first_word == b->first_word && a->n_words == b->n_words && a->avg_logprob == b->avg_logprob &&
+                  a->no_speech == b->no_speech && a->compression_ratio == b->compression_ratio &&
+                  a->temperature == b->temperature && a->flags == b->flags && a->speaker == b->speaker &&
+                  !strcmp(a->language, b->language),
+              "segment %zu differs", i);
     }
     for (size_t i = 0; i < 60 && i < back.transcript.n_words; i++) {
         es_word *a = &back.transcript.words[i], *b = &r.transcript.words[i];
         CHECK(a->start_ms == b->start_ms && a->end_ms == b->end_ms && a->probability == b->probability &&
-              a->speaker == b->speaker && a->text_at == b->text_at && a->text_bytes == b->text_bytes,
+                  a->speaker == b->speaker && a->text_at == b->text_at && a->text_bytes == b->text_bytes,
               "word %zu differs", i);
     }
     CHECK_INT(es_store_get_info(s, r.media.content, 0, &m, &made, &err), ES_OK);

@@ -91,15 +91,18 @@ static bool in_list(int32_t code, const char *list)
 static bool closes(int32_t c)
 {
     /* > among them: an arrow must not be pulled apart before it is found. */
-    return in_list(c, ".,;:!?)]}>%\"'\xE2\x80\x99\xE2\x80\x9D\xC2\xBB\xE2\x80\xA6\xE3\x80\x81\xE3\x80\x82\xEF\xBC\x8C"
-                      "\xEF\xBC\x8E\xEF\xBC\x9A\xEF\xBC\x9B\xEF\xBC\x81\xEF\xBC\x9F\xEF\xBC\x89\xE3\x80\x8D\xE3\x80\x8F"
-                      "\xE3\x80\x91\xE3\x80\x8B\xE3\x83\xBC\xE3\x80\x85"); /* ’ ” » … 、 。 ， ． ： ； ！ ？ ） 」 』 】 》 ー 々 */
+    return in_list(
+        c,
+        ".,;:!?)]}>%\"'\xE2\x80\x99\xE2\x80\x9D\xC2\xBB\xE2\x80\xA6\xE3\x80\x81\xE3\x80\x82\xEF\xBC\x8C"
+        "\xEF\xBC\x8E\xEF\xBC\x9A\xEF\xBC\x9B\xEF\xBC\x81\xEF\xBC\x9F\xEF\xBC\x89\xE3\x80\x8D\xE3\x80\x8F"
+        "\xE3\x80\x91\xE3\x80\x8B\xE3\x83\xBC\xE3\x80\x85"); /* ’ ” » … 、 。 ， ． ： ； ！ ？ ） 」 』 】 》 ー 々 */
 }
 
 static bool opens(int32_t c)
 {
-    return in_list(c, "([{\xE2\x80\x98\xE2\x80\x9C\xC2\xAB\xC2\xBF\xC2\xA1\xEF\xBC\x88\xE3\x80\x8C\xE3\x80\x8E\xE3\x80\x90"
-                      "\xE3\x80\x8A"); /* ‘ “ « ¿ ¡ （ 「 『 【 《 */
+    return in_list(c,
+                   "([{\xE2\x80\x98\xE2\x80\x9C\xC2\xAB\xC2\xBF\xC2\xA1\xEF\xBC\x88\xE3\x80\x8C\xE3\x80\x8E\xE3\x80\x90"
+                   "\xE3\x80\x8A"); /* ‘ “ « ¿ ¡ （ 「 『 【 《 */
 }
 
 /* Never seen and not to be copied: a control character may move a cursor or end a cue. */
@@ -111,12 +114,12 @@ static bool is_control(int32_t c)
 /* The state of cutting one segment into pieces. */
 typedef struct cutter {
     es_cues *c;
-    size_t first;      /* piece of the segment */
+    size_t first; /* piece of the segment */
     int max_width;
     bool without_blanks; /* the language: any two words may be parted */
-    bool blank;        /* one was passed since the last character */
-    bool new_word;     /* no character of the present word was taken yet */
-    int32_t last;      /* character */
+    bool blank;          /* one was passed since the last character */
+    bool new_word;       /* no character of the present word was taken yet */
+    int32_t last;        /* character */
 } cutter;
 
 /* Whether a line may break before code. */
@@ -128,8 +131,8 @@ static bool may_break(const cutter *k, int32_t code, int width)
     return k->without_blanks && k->new_word;
 }
 
-/* "-->" would end the times of a cue for many a reader: while the piece, the last one, ends with it, a dash is left out.
- * Done as the piece grows, so that its width is known before it is decided whether another character fits. */
+/* "-->" would end the times of a cue for many a reader: while the piece, the last one, ends with it, a dash is left
+ * out. Done as the piece grows, so that its width is known before it is decided whether another character fits. */
 static void defuse_arrow(es_cues *c, es_cue_piece *p)
 {
     while (p->bytes >= 3 && !memcmp(c->text + c->n_text - 3, "-->", 3)) {
@@ -210,8 +213,8 @@ static int cut_segment(es_cues *c, const es_transcript *t, const es_segment *s, 
 
 /* ---- lines and cues ---- */
 
-/* Places pieces first .. end on lines of at most `width` columns; marks the starts of lines where mark. Returns the first
- * piece that found no room on max_lines lines (end where all did), and *lines. */
+/* Places pieces first .. end on lines of at most `width` columns; marks the starts of lines where mark. Returns the
+ * first piece that found no room on max_lines lines (end where all did), and *lines. */
 static size_t place(es_cues *c, size_t first, size_t end, int width, int max_lines, bool mark, int *lines)
 {
     int at = 0;
@@ -252,7 +255,7 @@ static int stop_after(const es_cues *c, const es_cue_piece *p)
     int32_t code = last_char(c, p);
 
     if (in_list(code, ".?!\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8E\xEF\xBC\x9F\xEF\xBC\x81")) return 2; /* … 。 ． ？ ！ */
-    if (in_list(code, ",;:\xE3\x80\x81\xEF\xBC\x8C\xEF\xBC\x9A\xEF\xBC\x9B")) return 1;             /* 、 ， ： ； */
+    if (in_list(code, ",;:\xE3\x80\x81\xEF\xBC\x8C\xEF\xBC\x9A\xEF\xBC\x9B")) return 1; /* 、 ， ： ； */
     return 0;
 }
 

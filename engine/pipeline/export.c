@@ -1,9 +1,9 @@
 /*
  * export.c - the writers of srt, vtt, txt, json and tsv.
  *
- * Times are whole milliseconds. srt always shows hours and a comma, vtt hours only where there are some and a point. In vtt
- * the three characters that mean something are escaped; srt has no escape, and its readers show a lone < as it is. txt
- * and tsv have a line per segment; json has everything, one word a line, so that two versions compare well.
+ * Times are whole milliseconds. srt always shows hours and a comma, vtt hours only where there are some and a point. In
+ * vtt the three characters that mean something are escaped; srt has no escape, and its readers show a lone < as it is.
+ * txt and tsv have a line per segment; json has everything, one word a line, so that two versions compare well.
  */
 #define _GNU_SOURCE
 #include "pipeline/export.h"
@@ -411,7 +411,7 @@ void es_export_stem(char out[256], const char *path)
 static int by_content(const void *a, const void *b)
 {
     const es_export_item *const *x = a, *const *y = b;
-    int order = memcmp((*x)->content.b, (*y)->content.b, sizeof (*x)->content.b);
+    int order = memcmp((*x)->content.b, (*y)->content.b, sizeof(*x)->content.b);
 
     return order ? order : (*x)->track - (*y)->track;
 }

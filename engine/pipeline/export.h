@@ -15,11 +15,11 @@ typedef enum es_export_format {
 #define X(name, text) ES_EXPORT_##name,
     ES_EXPORT_MAP(X)
 #undef X
-    ES_N_EXPORTS
+        ES_N_EXPORTS
 } es_export_format;
 
-const char *es_export_suffix(int format);          /* "srt" ...; NULL outside */
-int es_export_format_of(const char *suffix);       /* -1 unknown */
+const char *es_export_suffix(int format);    /* "srt" ...; NULL outside */
+int es_export_format_of(const char *suffix); /* -1 unknown */
 
 typedef struct es_export_options {
     int max_line_width;   /* of subtitles, in columns; 0: 42 */
@@ -39,9 +39,9 @@ int es_export_write(const char *path, const char *text, size_t bytes, es_err *er
  * "_", at most 200 bytes. */
 void es_export_stem(char out[256], const char *path);
 
-/* Stems for many at once. Among those that would be the same, also where small and capital letters are one, the first in
- * the order of content and track keeps it and the others are numbered from 2; which other recordings there are matters,
- * the order of the items does not. 0, or -1 when memory is out. */
+/* Stems for many at once. Among those that would be the same, also where small and capital letters are one, the first
+ * in the order of content and track keeps it and the others are numbered from 2; which other recordings there are
+ * matters, the order of the items does not. 0, or -1 when memory is out. */
 typedef struct es_export_item {
     const char *path;
     es_hash128 content;

@@ -3,10 +3,10 @@
  *
  * Compact and backup write a fresh file by walking the records of one snapshot into it, table by table and in the order
  * of the keys. So the file holds what was put into it and nothing else, by construction. LMDB's own compacting copy
- * (mdb_env_copy2 with MDB_CP_COMPACT) leaves out free pages, but what of a used page it copies is its own affair: 0.9.24
- * passes over the unused part of leaf pages and copies overflow pages whole, whose ends may hold older bytes. The walk
- * also fills pages to the brim and gives the same file for the same records. (LMDB clears the pages it allocates unless
- * told not to, so nothing of the process's memory gets into their unused parts either.)
+ * (mdb_env_copy2 with MDB_CP_COMPACT) leaves out free pages, but what of a used page it copies is its own affair:
+ * 0.9.24 passes over the unused part of leaf pages and copies overflow pages whole, whose ends may hold older bytes.
+ * The walk also fills pages to the brim and gives the same file for the same records. (LMDB clears the pages it
+ * allocates unless told not to, so nothing of the process's memory gets into their unused parts either.)
  *
  * The fresh file is synced, opened again and counted before it takes its place by rename(), so that at every moment one
  * whole library bears the name data.mdb. What the disk itself keeps of the old file's blocks is beyond a program.
@@ -143,8 +143,7 @@ int es_store_compact(es_store *s, uint64_t *before, uint64_t *after, es_err *err
     counts c = {{0}};
     int rc, shared;
 
-    if (s->flags & ES_STORE_READ_ONLY)
-        return es_fail(err, ES_ELIBRARY, "%s: is open for reading only", s->folder.dir);
+    if (s->flags & ES_STORE_READ_ONLY) return es_fail(err, ES_ELIBRARY, "%s: is open for reading only", s->folder.dir);
     pthread_rwlock_wrlock(&s->gate);
     rc = s->tables ? es_folder_lock_alone(&s->folder, err)
                    : es_fail(err, ES_ELIBRARY, "%s: could not be opened again after compacting", s->folder.dir);
@@ -153,8 +152,7 @@ int es_store_compact(es_store *s, uint64_t *before, uint64_t *after, es_err *err
     dir = join(s->folder.tmp, "compact");
     fresh = dir ? join(dir, "data.mdb") : NULL;
     if (!fresh) rc = es_fail(err, ES_ENOMEM, "%s: not enough memory to compact it", s->folder.dir);
-    if (!rc && mkdir(dir, 0700))
-        rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+    if (!rc && mkdir(dir, 0700)) rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", dir, strerror(errno));
     if (!rc) rc = es_txn_begin(&x, s->tables, false, err);
     if (!rc) rc = copy_all(x, dir, &c, err);
     es_txn_drop(x);
@@ -273,10 +271,12 @@ static int check_segments(checking *c, es_bytes recording_key, const es_stored *
     c->out->segments += seen;
     c->out->words += t.n_words;
     if (seen != r->n_segments || t.n_words != r->n_words || t.n_tokens != r->n_tokens || t.n_text != r->n_text)
-        tell(c, "recording %s track %d: has %llu segments, %zu words, %zu tokens and %zu bytes of text, and should have "
-             "%llu, %llu, %llu and %llu", name, r->media.track, (unsigned long long)seen, t.n_words, t.n_tokens,
-             t.n_text, (unsigned long long)r->n_segments, (unsigned long long)r->n_words,
-             (unsigned long long)r->n_tokens, (unsigned long long)r->n_text);
+        tell(c,
+             "recording %s track %d: has %llu segments, %zu words, %zu tokens and %zu bytes of text, and should have "
+             "%llu, %llu, %llu and %llu",
+             name, r->media.track, (unsigned long long)seen, t.n_words, t.n_tokens, t.n_text,
+             (unsigned long long)r->n_segments, (unsigned long long)r->n_words, (unsigned long long)r->n_tokens,
+             (unsigned long long)r->n_text);
     es_transcript_done(&t);
     return rc == ES_ENOTFOUND ? ES_OK : rc;
 }
@@ -330,8 +330,7 @@ static void check_path(checking *c, es_bytes key, es_bytes value)
     es_hash128 h = es_hash_bytes(path, strlen(path));
     if (key.n != 24 || memcmp((const uint8_t *)key.p + 8, h.b, sizeof h.b))
         tell(c, "path %s: the key is not the hash of %s", key_hex(hex, key), path);
-    else if (!has_recording(c, key.p, 8))
-        tell(c, "path %s: no recording belongs to %s", key_hex(hex, key), path);
+    else if (!has_recording(c, key.p, 8)) tell(c, "path %s: no recording belongs to %s", key_hex(hex, key), path);
     free(path);
 }
 
@@ -382,8 +381,7 @@ static int check_record(checking *c, int table, es_bytes key, es_bytes value, es
     return ES_OK;
 }
 
-int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const char *sentence), void *user,
-                   es_err *err)
+int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const char *sentence), void *user, es_err *err)
 {
     checking c = {.out = out, .fault = fault, .user = user};
     int rc = es_inside_begin(s, false, &c.x, err);

@@ -62,8 +62,10 @@ static int refuse_network(const char *path, es_err *err)
     if (statfs(path, &fs)) return ES_OK; /* what is wrong with it shows when it is opened */
     name = es_folder_network((long)fs.f_type);
     if (!name) return ES_OK;
-    return es_fail(err, ES_ELIBRARY, "%s: lies on %s, where locks and shared maps cannot be relied on; a library needs a "
-                   "disk of this machine", path, name);
+    return es_fail(err, ES_ELIBRARY,
+                   "%s: lies on %s, where locks and shared maps cannot be relied on; a library needs a "
+                   "disk of this machine",
+                   path, name);
 }
 
 /* a/b; NULL when memory is out. */
@@ -110,8 +112,10 @@ static int make_folders(const char *dir, es_err *err)
 /* Without a data.mdb, only what an unfinished library leaves may lie in the folder. */
 static int refuse_foreign(const char *dir, es_err *err)
 {
-    static const char *const ours[] = {".", "..", "data.mdb" /* made a moment ago by another process */,
-                                       "lock.mdb", "earshot.lock", "claims.lock", "tmp", "lost+found"};
+    static const char *const ours[] = {
+        ".",        "..",           "data.mdb" /* made a moment ago by another process */,
+        "lock.mdb", "earshot.lock", "claims.lock",
+        "tmp",      "lost+found"};
     DIR *d = opendir(dir);
     int rc = ES_OK;
 
@@ -120,8 +124,10 @@ static int refuse_foreign(const char *dir, es_err *err)
         bool known = false;
         for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) known = known || !strcmp(e->d_name, ours[i]);
         if (!known)
-            rc = es_fail(err, ES_ELIBRARY, "%s: holds something else than a library (%s); give an empty folder or a new "
-                         "name", dir, e->d_name);
+            rc = es_fail(err, ES_ELIBRARY,
+                         "%s: holds something else than a library (%s); give an empty folder or a new "
+                         "name",
+                         dir, e->d_name);
     }
     closedir(d);
     return rc;
@@ -245,8 +251,10 @@ static int take_lock(es_folder *f, es_err *err)
     free(path);
     if (f->lock < 0) return rc;
     if (f->no_lock && !(statvfs(f->dir, &fs) == 0 && (fs.f_flag & ST_RDONLY)))
-        return lock_patiently(f->lock, LOCK_EX, f->dir, "another process has it open, and without the right to write "
-                              "there it can only be read alone", err);
+        return lock_patiently(f->lock, LOCK_EX, f->dir,
+                              "another process has it open, and without the right to write "
+                              "there it can only be read alone",
+                              err);
     return es_folder_lock_shared(f, err);
 }
 
@@ -300,8 +308,10 @@ int es_folder_lock_alone(es_folder *f, es_err *err)
 
 int es_folder_lock_shared(es_folder *f, es_err *err)
 {
-    return lock_patiently(f->lock, LOCK_SH, f->dir, "another process has it alone (it is being compacted, or read "
-                          "without the right to write)", err);
+    return lock_patiently(f->lock, LOCK_SH, f->dir,
+                          "another process has it alone (it is being compacted, or read "
+                          "without the right to write)",
+                          err);
 }
 
 int es_folder_sync(const char *dir, es_err *err)

@@ -4,7 +4,7 @@
  *   data.mdb, lock.mdb    LMDB's
  *   earshot.lock          held shared by every process that has the library open, alone by one that compacts it
  *   claims.lock           see claim.h
- *   tmp/                  a folder for each process that writes, removed when it ends; those of dead processes are swept
+ *   tmp/                  a folder for each process that writes, removed when it ends; those of the dead are swept
  *
  * The locks are the kernel's (flock) and die with the process that holds them.
  */
@@ -16,8 +16,8 @@
 #include "base/err.h"
 
 typedef struct es_folder {
-    char *dir, *data; /* the folder, made absolute, and its data.mdb; owned */
-    char *tmp;        /* this process's own folder below tmp/; NULL when only reading; owned */
+    char *dir, *data;   /* the folder, made absolute, and its data.mdb; owned */
+    char *tmp;          /* this process's own folder below tmp/; NULL when only reading; owned */
     int lock, tmp_lock; /* descriptors of earshot.lock and of the lock in tmp; -1: none */
     bool read_only;
     bool no_lock; /* LMDB's own lock file cannot be written, so LMDB has to go without */

@@ -30,8 +30,8 @@ struct es_store {
     pthread_rwlock_t gate; /* held shared during every transaction, alone while compacting exchanges the tables */
 };
 
-/* Begins a transaction with the gate held; es_inside_end() commits a writing one if rc is ES_OK, ends it, opens the gate
- * and returns rc or why the commit failed. A writer on a read-only store is refused with ES_ELIBRARY. */
+/* Begins a transaction with the gate held; es_inside_end() commits a writing one if rc is ES_OK, ends it, opens the
+ * gate and returns rc or why the commit failed. A writer on a read-only store is refused with ES_ELIBRARY. */
 int es_inside_begin(es_store *s, bool write, es_txn **x, es_err *err);
 int es_inside_end(es_store *s, es_txn *x, int rc, es_err *err);
 

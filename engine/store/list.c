@@ -3,7 +3,8 @@
  *
  * Both gather (path, content, track) of everything first and let the snapshot go before the caller is called: a visitor
  * may take its time, or write, and a long reading transaction would keep old pages alive. A recording of a media with
- * several paths is gathered once for the list (under the first path in the order of bytes) and once per path for a name.
+ * several paths is gathered once for the list (under the first path in the order of bytes) and once per path for a
+ * name.
  */
 #define _GNU_SOURCE
 #include <assert.h>
@@ -137,8 +138,8 @@ static int read_entry(es_store *s, const item *i, es_entry *e, es_err *err)
         es_record_read_time(value, &t, NULL);
     rc = es_inside_end(s, x, rc, err);
     if (rc) return rc;
-    *e = (es_entry){.media = r.media, .made = r.made, .n_segments = r.n_segments, .n_words = r.n_words,
-                    .ingested_ms = t.at_ms};
+    *e = (es_entry){
+        .media = r.media, .made = r.made, .n_segments = r.n_segments, .n_words = r.n_words, .ingested_ms = t.at_ms};
     memcpy(e->language, r.language, sizeof r.language);
     return ES_OK;
 }
@@ -265,8 +266,7 @@ static void tell_candidates(const items *l, fits fit, const char *name, int trac
     if (told > TOLD_CANDIDATES)
         es_fail(err, ES_EARG, "%s: fits %d recordings: %s and %d more; name one by its digits", name, told, text,
                 told - TOLD_CANDIDATES);
-    else
-        es_fail(err, ES_EARG, "%s: fits %d recordings: %s; name one by its digits", name, told, text);
+    else es_fail(err, ES_EARG, "%s: fits %d recordings: %s; name one by its digits", name, told, text);
 }
 
 /* ES_OK, ES_ENOTFOUND without a sentence, or ES_EARG. */

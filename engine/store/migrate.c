@@ -1,11 +1,11 @@
 /*
  * migrate.c - a library made by an older program, brought up to date.
  *
- * The record "schema" of the table meta says which tables there are and what their keys mean. A single record that gains
- * a field needs nothing here: it has a version of its own (record.c). A step here adds or fills a table, or changes keys.
- * All steps that a library needs run in the writing transaction that also writes the new schema: after a crash it is
- * either as old as before or as new as it should be. A library opened only for reading stays as it is, and is read if it
- * is not newer than this program.
+ * The record "schema" of the table meta says which tables there are and what their keys mean. A single record that
+ * gains a field needs nothing here: it has a version of its own (record.c). A step here adds or fills a table, or
+ * changes keys. All steps that a library needs run in the writing transaction that also writes the new schema: after a
+ * crash it is either as old as before or as new as it should be. A library opened only for reading stays as it is, and
+ * is read if it is not newer than this program.
  */
 #define _GNU_SOURCE
 #include "store/inside.h"
@@ -41,8 +41,10 @@ static int read_schema(es_txn *x, const char *dir, uint32_t *schema, es_err *err
     if (rc == ES_ENOTFOUND) {
         for (int t = 0; t < ES_N_TABLES; t++)
             if (es_txn_count(x, t))
-                return es_fail(err, ES_ELIBRARY, "%s: has records but does not say which schema they follow; restore a "
-                               "backup", dir);
+                return es_fail(err, ES_ELIBRARY,
+                               "%s: has records but does not say which schema they follow; restore a "
+                               "backup",
+                               dir);
         return ES_OK;
     }
     if (!rc) rc = es_record_read_library(value, &l, err);

@@ -2,9 +2,9 @@
  * record.c - records field by field.
  *
  * Each kind has a writer and a reader side by side, in the order of the bytes. Writers always write the newest version.
- * Readers get the version from the header and follow it: a field that came with version 2 is read `if (in.version >= 2)`
- * and otherwise takes the value that version 1 implied. That is all the migration a single record needs; what concerns
- * whole tables is in migrate.c.
+ * Readers get the version from the header and follow it: a field that came with version 2 is read `if (in.version >=
+ * 2)` and otherwise takes the value that version 1 implied. That is all the migration a single record needs; what
+ * concerns whole tables is in migrate.c.
  *
  *   segment 1   i64 start, i64 end ms; f32 avg_logprob, no_speech, compression_ratio, temperature; u32 flags;
  *               i32 speaker; text language; text text; u32 n, then n x i32 tokens;
@@ -303,10 +303,11 @@ static int open_record(input *in, es_bytes b, int kind, es_err *err)
     found = (int)get_le(in, 2);
     in->version = (int)get_le(in, 2);
     sum = get_u32(in);
-    if (in->fault) return es_fail(err, ES_EFORMAT, "a %s record has %zu bytes, fewer than its header", kind_text(kind), b.n);
+    if (in->fault)
+        return es_fail(err, ES_EFORMAT, "a %s record has %zu bytes, fewer than its header", kind_text(kind), b.n);
     if (found != kind)
-        return es_fail(err, ES_EFORMAT, "a %s record (%d) stands where a %s record (%d) belongs", kind_text(found), found,
-                       kind_text(kind), kind);
+        return es_fail(err, ES_EFORMAT, "a %s record (%d) stands where a %s record (%d) belongs", kind_text(found),
+                       found, kind_text(kind), kind);
     if (in->version > kind_version(kind))
         return es_fail(err, ES_ENEWER, "a %s record has version %d, this program knows up to %d: use the newer program",
                        kind_text(kind), in->version, kind_version(kind));

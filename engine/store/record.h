@@ -6,11 +6,12 @@
  *   0  u16  kind       what it is, ES_RECORD_*
  *   2  u16  version    of this kind, from 1
  *   4  u32  checksum   of all that follows: the first four bytes of its XXH3-128
- *   8       body       fields in the order record.c writes them; little-endian, no padding, texts as u32 length and bytes
+ *   8       body       fields in the order of record.c; little-endian, no padding, texts as u32 length and bytes
  *
  * A reader takes every version up to its own and refuses newer ones (ES_ENEWER). A record that is cut, has bytes left
  * over, or holds a number outside its field's range is ES_EFORMAT, with a sentence; it never reads past the bytes given
- * and never reserves memory for more than these bytes could hold. The meaning of a field never changes within a version.
+ * and never reserves memory for more than these bytes could hold. The meaning of a field never changes within a
+ * version.
  */
 #ifndef ES_RECORD_H
 #define ES_RECORD_H

@@ -2,8 +2,8 @@
  * store.c - a recording's results go in and come out, each in one transaction.
  *
  * What is stored. Everything said of a recording follows from its bytes, the settings and the packs, so two libraries
- * that took in the same files in different orders hold the same records, byte for byte, but for the table `times`. Paths
- * are a set without an order; which of them was seen last is told by `times`.
+ * that took in the same files in different orders hold the same records, byte for byte, but for the table `times`.
+ * Paths are a set without an order; which of them was seen last is told by `times`.
  *
  *   put     segments and recording are replaced as a whole; older ones never show through
  *   get     one snapshot: a writer at work meanwhile changes nothing in it
@@ -140,8 +140,7 @@ int es_store_open(es_store **out, const char *dir, unsigned flags, es_err *err)
     int rc;
 
     *out = NULL;
-    if (order.first != 1)
-        return es_fail(err, ES_ELIBRARY, "%s: libraries are little-endian, this machine is not", dir);
+    if (order.first != 1) return es_fail(err, ES_ELIBRARY, "%s: libraries are little-endian, this machine is not", dir);
     s = calloc(1, sizeof *s);
     if (!s) return es_fail(err, ES_ENOMEM, "%s: not enough memory to open it", dir);
     s->flags = flags;
@@ -277,8 +276,10 @@ static int refuse_collision(es_txn *x, es_hash128 content, es_err *err)
     if (memcmp(r.media.content.b, content.b, sizeof content.b)) {
         es_hash_hex(have, r.media.content);
         es_hash_hex(want, content);
-        rc = es_fail(err, ES_ELIBRARY, "the contents %s and %s share their first 64 bits; a library can hold only one "
-                     "of them", want, have);
+        rc = es_fail(err, ES_ELIBRARY,
+                     "the contents %s and %s share their first 64 bits; a library can hold only one "
+                     "of them",
+                     want, have);
     }
     es_stored_done(&r);
     return rc;
@@ -315,8 +316,7 @@ static int put_all(es_txn *x, es_record *r, const es_result *result, es_err *err
     if (!rc) rc = put_record(x, ES_TABLE_RECORDINGS, recording, r, err);
     for (size_t i = 0; !rc && i < result->transcript.n_segments; i++) {
         rc = es_record_write_segment(r, &result->transcript, i, err);
-        if (!rc)
-            rc = put_record(x, ES_TABLE_SEGMENTS, es_key_segment(m->content, m->track, (uint32_t)i), r, err);
+        if (!rc) rc = put_record(x, ES_TABLE_SEGMENTS, es_key_segment(m->content, m->track, (uint32_t)i), r, err);
     }
     if (!rc) rc = put_path(x, r, m->content, m->path, m->mtime_ns, err);
     if (!rc) rc = es_record_write_time(r, &written, err);

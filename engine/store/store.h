@@ -33,10 +33,10 @@ const char *es_store_tmp(const es_store *s);
 
 /* What results were made with: part of their identity. */
 typedef struct es_made {
-    char *settings;        /* canonical JSON of every setting that can change a result; owned */
-    char asr[64];          /* pack name, "" where the stage did not run */
-    es_hash128 asr_hash;   /* data hash of the pack */
-    char program[32];      /* version of earshot */
+    char *settings;      /* canonical JSON of every setting that can change a result; owned */
+    char asr[64];        /* pack name, "" where the stage did not run */
+    es_hash128 asr_hash; /* data hash of the pack */
+    char program[32];    /* version of earshot */
 } es_made;
 
 /* A recording and all that was found in it. */

@@ -78,11 +78,15 @@ static int fail(es_err *err, const es_tables *t, int rc, const char *doing)
 {
     switch (rc) {
     case MDB_MAP_FULL:
-        return es_fail(err, ES_ELIBRARY, "%s: cannot %s: the library has used up the addresses this process may map "
-                       "(ulimit -v)", t->file, doing);
+        return es_fail(err, ES_ELIBRARY,
+                       "%s: cannot %s: the library has used up the addresses this process may map "
+                       "(ulimit -v)",
+                       t->file, doing);
     case MDB_MAP_RESIZED:
-        return es_fail(err, ES_ELIBRARY, "%s: cannot %s: the library is larger than the addresses this process may "
-                       "map (ulimit -v)", t->file, doing);
+        return es_fail(err, ES_ELIBRARY,
+                       "%s: cannot %s: the library is larger than the addresses this process may "
+                       "map (ulimit -v)",
+                       t->file, doing);
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
         return es_fail(err, ES_ELIBRARY, "%s: cannot %s: not a library, or one of another LMDB format (%s)", t->file,
@@ -97,11 +101,13 @@ static int fail(es_err *err, const es_tables *t, int rc, const char *doing)
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
-        return es_fail(err, ES_EIO, "%s: cannot %s: no room left on the disk (%s); what was there before is whole", t->file, doing,
-                       strerror(rc));
+        return es_fail(err, ES_EIO, "%s: cannot %s: no room left on the disk (%s); what was there before is whole",
+                       t->file, doing, strerror(rc));
     case EIO: /* also LMDB's word for a write that was cut short, which is how a full disk mostly shows */
-        return es_fail(err, ES_EIO, "%s: cannot %s: no room left on the disk, or the disk has a fault; what was there "
-                       "before is whole", t->file, doing);
+        return es_fail(err, ES_EIO,
+                       "%s: cannot %s: no room left on the disk, or the disk has a fault; what was there "
+                       "before is whole",
+                       t->file, doing);
     case ENOMEM: return es_fail(err, ES_ENOMEM, "%s: cannot %s: not enough memory", t->file, doing);
     case EACCES:
     case EPERM:
@@ -120,9 +126,9 @@ static size_t first_map_bytes(void)
     return bytes;
 }
 
-/* Sees to it that lock.mdb has its blocks on the disk. LMDB only sets its length and then writes to it through a map, where
- * a full disk is not an error but a signal that ends the process. An existing length is kept: other processes may have
- * the file mapped and count its slots by it. */
+/* Sees to it that lock.mdb has its blocks on the disk. LMDB only sets its length and then writes to it through a map,
+ * where a full disk is not an error but a signal that ends the process. An existing length is kept: other processes may
+ * have the file mapped and count its slots by it. */
 static int reserve_lock(es_tables *t, const char *dir, es_err *err)
 {
     char *path = malloc(strlen(dir) + sizeof "/lock.mdb");
@@ -388,7 +394,8 @@ int es_txn_delete_prefix(es_txn *x, int table, es_bytes prefix, uint64_t *n, es_
 
     assert(prefix.n > 0);
     rc = mdb_cursor_open(x->txn, x->tables->dbi[table], &cursor);
-    while (rc == 0) { /* sought anew each time: where a cursor stands after a deletion differs between versions of LMDB */
+    /* Sought anew each time: where a cursor stands after a deletion differs between versions of LMDB. */
+    while (rc == 0) {
         MDB_val k = val(prefix), v;
         rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
         if (rc || k.mv_size < prefix.n || memcmp(k.mv_data, prefix.p, prefix.n)) break;

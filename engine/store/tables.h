@@ -28,7 +28,7 @@ enum es_table {
 #define X(name, text) ES_TABLE_##name,
     ES_TABLE_MAP(X)
 #undef X
-    ES_N_TABLES
+        ES_N_TABLES
 };
 const char *es_table_name(int table);
 

@@ -1,9 +1,9 @@
 /*
  * fuzz_record.c - any bytes as a record of the library.
  *
- * The first byte chooses the kind; the rest is taken twice: as the whole record, and as a body behind a header that fits,
- * for otherwise the checksum would turn every input away. What reads must write the same bytes again: there is one way to
- * write a record down.
+ * The first byte chooses the kind; the rest is taken twice: as the whole record, and as a body behind a header that
+ * fits, for otherwise the checksum would turn every input away. What reads must write the same bytes again: there is
+ * one way to write a record down.
  */
 #include <stdlib.h>
 #include <string.h>
