@@ -16,8 +16,8 @@
 #include "base/err.h"
 
 /* ---- reading ---- */
-typedef struct es_json es_json;           /* a document; owns every node */
-typedef struct cJSON es_json_node;        /* borrowed until the document is closed */
+typedef struct es_json es_json;    /* a document; owns every node */
+typedef struct cJSON es_json_node; /* borrowed until the document is closed */
 
 int es_json_parse(es_json **out, const char *text, size_t bytes, const char *what, es_err *err);
 int es_json_read(es_json **out, const char *path, size_t max_bytes, es_err *err);
@@ -29,10 +29,10 @@ const es_json_node *es_json_get(const es_json_node *o, const char *key);
 int es_json_count(const es_json_node *a); /* members of an array or object, else 0 */
 const es_json_node *es_json_first(const es_json_node *a);
 const es_json_node *es_json_next(const es_json_node *n);
-const char *es_json_key(const es_json_node *n);                    /* name of a member, or NULL */
+const char *es_json_key(const es_json_node *n); /* name of a member, or NULL */
 bool es_json_is_object(const es_json_node *n);
 bool es_json_is_array(const es_json_node *n);
-const char *es_json_string(const es_json_node *n);                 /* NULL unless a string */
+const char *es_json_string(const es_json_node *n); /* NULL unless a string */
 bool es_json_int(const es_json_node *n, int64_t least, int64_t most, int64_t *out);
 bool es_json_number(const es_json_node *n, double *out);
 bool es_json_bool(const es_json_node *n, bool *out);
@@ -53,8 +53,8 @@ void es_json_end_array(es_json_out *o);
 void es_json_put_string(es_json_out *o, const char *key, const char *value); /* invalid UTF-8 becomes U+FFFD */
 void es_json_put_int(es_json_out *o, const char *key, int64_t value);
 void es_json_put_uint(es_json_out *o, const char *key, uint64_t value);
-void es_json_put_number(es_json_out *o, const char *key, double value);                  /* shortest; NaN as null */
-void es_json_put_fixed(es_json_out *o, const char *key, double value, int decimals);     /* 1.50 */
+void es_json_put_number(es_json_out *o, const char *key, double value);              /* shortest; NaN as null */
+void es_json_put_fixed(es_json_out *o, const char *key, double value, int decimals); /* 1.50 */
 void es_json_put_bool(es_json_out *o, const char *key, bool value);
 void es_json_put_null(es_json_out *o, const char *key);
 

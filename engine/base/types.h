@@ -17,24 +17,24 @@ enum { ES_RATE = 16000 };
 
 /* What a recording is: known from its bytes, but for the path and the times of the file system. */
 typedef struct es_media_info {
-    es_hash128 content;      /* XXH3-128 of the file's bytes */
+    es_hash128 content; /* XXH3-128 of the file's bytes */
     uint64_t bytes;
-    char *path;              /* as given, made absolute; owned */
-    int64_t mtime_ns;        /* of the file when it was read */
-    int track;               /* index among the audio streams, from 0 */
+    char *path;       /* as given, made absolute; owned */
+    int64_t mtime_ns; /* of the file when it was read */
+    int track;        /* index among the audio streams, from 0 */
     int n_tracks;
     char container[32], codec[32];
     int sample_rate, channels; /* of the source */
-    int64_t duration_ms;     /* of the decoded track, gaps filled */
-    int64_t damaged_packets; /* skipped */
-    bool truncated;          /* the container ended early: what was there was taken */
+    int64_t duration_ms;       /* of the decoded track, gaps filled */
+    int64_t damaged_packets;   /* skipped */
+    bool truncated;            /* the container ended early: what was there was taken */
 } es_media_info;
 
 /* One word as it is spoken, with the blank before it as the language has it. */
 typedef struct es_word {
     int64_t start_ms, end_ms;
-    float probability; /* 0 .. 1 */
-    int speaker;       /* index of a turn's speaker in this recording, -1 unknown */
+    float probability;            /* 0 .. 1 */
+    int speaker;                  /* index of a turn's speaker in this recording, -1 unknown */
     uint32_t text_at, text_bytes; /* in es_transcript.text */
 } es_word;
 
@@ -42,13 +42,13 @@ enum { ES_SEGMENT_LOOPED = 1 /* a 4-gram repeats more than five times in a row, 
 
 typedef struct es_segment {
     int64_t start_ms, end_ms;
-    uint32_t text_at, text_bytes;  /* in es_transcript.text; UTF-8 */
+    uint32_t text_at, text_bytes;   /* in es_transcript.text; UTF-8 */
     uint32_t first_token, n_tokens; /* in es_transcript.tokens; timestamps included */
-    uint32_t first_word, n_words;  /* in es_transcript.words; 0 words where none were aligned */
+    uint32_t first_word, n_words;   /* in es_transcript.words; 0 words where none were aligned */
     float avg_logprob, no_speech, compression_ratio, temperature;
-    uint32_t flags;                /* ES_SEGMENT_* */
-    int speaker;                   /* -1 unknown */
-    char language[8];              /* "en" */
+    uint32_t flags;   /* ES_SEGMENT_* */
+    int speaker;      /* -1 unknown */
+    char language[8]; /* "en" */
 } es_segment;
 
 /* Everything said in a recording. All arrays are owned. */
@@ -68,7 +68,8 @@ void es_transcript_done(es_transcript *t);
 int es_transcript_add_text(es_transcript *t, uint32_t *at, const char *text, size_t bytes);
 int es_transcript_add_segment(es_transcript *t, const es_segment *s, const char *text, size_t bytes,
                               const int32_t *tokens, size_t n_tokens);
-int es_transcript_add_word(es_transcript *t, const es_word *w, const char *text, size_t bytes); /* to the last segment */
+/* To the last segment, of which there must be one. */
+int es_transcript_add_word(es_transcript *t, const es_word *w, const char *text, size_t bytes);
 
 void es_media_info_done(es_media_info *m);
 int es_media_info_copy(es_media_info *to, const es_media_info *from);

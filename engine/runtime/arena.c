@@ -15,11 +15,16 @@
 int es_arena_open(es_arena **out, es_plan *p, es_device *d, es_err *err)
 {
     es_arena *a = NULL;
+    es_device_facts facts;
     es_fault fault = {0};
     int rc = ES_OK;
 
     *out = NULL;
     assert(p->finished && es_device_backend(d) == p->backend);
+    /* The ops' workspace has a part for each thread. */
+    es_device_describe(d, &facts);
+    if (p->traits->workspace_bytes(facts.threads) > p->totals.workspace)
+        return es_fail(err, ES_EARG, "the device has %d threads, more than the plan was made for", facts.threads);
     a = calloc(1, sizeof *a);
     if (!a) return es_fail(err, ES_ENOMEM, "arena: no memory for %zu bytes", sizeof *a);
     a->plan = p;

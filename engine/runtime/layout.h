@@ -1,9 +1,9 @@
 /*
  * layout.h - what plan.c, bind.c, run.c, ops.c, arena.c and show.c know together: the inside of a plan and of a walk.
  *
- * Not for other rooms. A plan owns models; a model owns items (weights), states and programs; a program owns the list of
- * its ops and the list of its blocks. A block is the memory of one temporary, known by the order of creation in the walk,
- * which is the same in every walk because a program is one straight line of calls.
+ * Not for other rooms. A plan owns models; a model owns items (weights), states and programs; a program owns the list
+ * of its ops and the list of its blocks. A block is the memory of one temporary, known by the order of creation in the
+ * walk, which is the same in every walk because a program is one straight line of calls.
  */
 #ifndef ES_LAYOUT_H
 #define ES_LAYOUT_H
@@ -17,7 +17,7 @@ typedef enum es_item_kind { ES_ITEM_MATRIX, ES_ITEM_VECTOR, ES_ITEM_MADE } es_it
 typedef struct es_item {
     es_item_kind kind;
     char *name;
-    es_matrix *matrix;    /* where the model wants the address: one of the three, by kind */
+    es_matrix *matrix; /* where the model wants the address: one of the three, by kind */
     const float **vector;
     const void **made;
     const es_weight *from; /* NULL in a preset and for what is made */
@@ -56,9 +56,9 @@ struct es_program {
     es_op_note *ops;
     es_block *blocks;
     int n_ops, room_ops, n_blocks, room_blocks;
-    uint64_t hash;               /* of all ops in order */
-    size_t peak, bound, naive;   /* bytes of scratch: as placed, the least possible, without sharing */
-    es_graph *graph;             /* the device's; NULL until recorded */
+    uint64_t hash;             /* of all ops in order */
+    size_t peak, bound, naive; /* bytes of scratch: as placed, the least possible, without sharing */
+    es_graph *graph;           /* the device's; NULL until recorded */
 };
 
 struct es_model {
@@ -120,8 +120,8 @@ struct es_run {
     es_arena *arena; /* NULL while planning */
     char *scratch;   /* start of the scratch region; NULL while planning */
     es_tensor rows;
-    int op;          /* index of the op in hand */
-    int next;        /* temporaries created so far */
+    int op;   /* index of the op in hand */
+    int next; /* temporaries created so far */
     /* The op in hand. */
     const char *name;
     es_use uses[ES_RUN_USES];
@@ -130,8 +130,8 @@ struct es_run {
 };
 
 void es_run_walk(es_program *g, es_arena *a); /* a NULL: plan */
-/* A program that does not do what was planned is our own mistake and would overwrite memory in use: says so on stderr and
- * aborts, in every build. */
+/* A program that does not do what was planned is our own mistake and would overwrite memory in use: says so on stderr
+ * and aborts, in every build. */
 _Noreturn void es_run_broken(const es_run *r, const char *sentence);
 
 /* ---- small tools ---- */

@@ -1,16 +1,17 @@
 /*
  * ops.h - checked calls into the op table, for forward passes.
  *
- * A program reads like its paper: tensors in, tensors out. While the plan is made, a call only notes when its tensors are
- * first and last used; while the program runs, it calls the backend at the planned addresses. Shapes are asserted in both.
- * A call cannot fail. One op a statement: C leaves the order of evaluation of arguments open, and the plan is that order.
+ * A program reads like its paper: tensors in, tensors out. While the plan is made, a call only notes when its tensors
+ * are first and last used; while the program runs, it calls the backend at the planned addresses. Shapes are asserted
+ * in both. A call cannot fail. One op a statement: C leaves the order of evaluation of arguments open, and the plan is
+ * that order.
  */
 #ifndef ES_OPS_H
 #define ES_OPS_H
 
 #include "runtime/plan.h"
 
-es_dtype es_run_dtype(const es_run *r);       /* of activations */
+es_dtype es_run_dtype(const es_run *r); /* of activations */
 es_backend es_run_backend(const es_run *r);
 /* Live rows of the ops that follow: an int32 in state (count >= 1, element 0 is read), or es_no_rows for "all". */
 void es_run_rows(es_run *r, es_tensor rows);
@@ -29,9 +30,9 @@ es_tensor es_reshape(es_tensor x, int n_dims, const int *dims); /* same bytes */
 es_tensor es_row_range(es_tensor x, int first, int n);          /* rows of a 2-d tensor, elements of a 1-d one */
 
 /* ---- products ---- */
-es_tensor es_linear(es_run *r, es_tensor x, es_matrix w, const float *b, es_act act);           /* dtype of x */
-es_tensor es_linear_f32(es_run *r, es_tensor x, es_matrix w, const float *b);                   /* y f32 */
-es_tensor es_linear_add(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b);      /* y += x W^T + b */
+es_tensor es_linear(es_run *r, es_tensor x, es_matrix w, const float *b, es_act act);            /* dtype of x */
+es_tensor es_linear_f32(es_run *r, es_tensor x, es_matrix w, const float *b);                    /* y f32 */
+es_tensor es_linear_add(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b);       /* y += x W^T + b */
 void es_linear_to(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b, es_act act); /* y given */
 es_tensor es_conv1d(es_run *r, es_tensor x /* [B, T, C] */, es_matrix w, const float *b, const float *pos, int K,
                     int stride, int pad, int dilation, es_act act); /* -> [B, To, O]; live rows count windows */
@@ -45,9 +46,9 @@ es_tensor es_attend(es_run *r, es_cols q, es_cols k, es_cols v, es_tensor bounds
                     int Hkv, es_mask mask); /* scale 1/sqrt(D) */
 void es_kv_store(es_run *r, es_tensor K, es_tensor V /* [slots, H, T, D] */, es_cols k, es_cols v, es_tensor slot,
                  es_tensor pos);
-es_tensor es_attend_cached(es_run *r, es_cols q, es_tensor K, es_tensor V, es_tensor slot, es_tensor len /* or
-                           es_no_rows: T */, es_tensor parent /* or es_no_rows */, es_tensor scores /* or es_no_rows;
-                           f32 [R, n_pairs, T] */, const int32_t *heads, int n_pairs);
+/* es_no_rows stands for what is left out: len (then T), parent, scores (else f32 [R, n_pairs, T]). */
+es_tensor es_attend_cached(es_run *r, es_cols q, es_tensor K, es_tensor V, es_tensor slot, es_tensor len,
+                           es_tensor parent, es_tensor scores, const int32_t *heads, int n_pairs);
 
 /* ---- rows ---- */
 es_tensor es_embed(es_run *r, es_matrix E, const float *P, es_tensor id, es_tensor pos);
@@ -57,7 +58,7 @@ void es_cast_to(es_run *r, es_tensor y, es_tensor x); /* y given, for instance s
 
 /* ---- text encoders ---- */
 void es_rope(es_run *r, es_cols x, const float *table /* f32 [.., D] */, es_tensor pos, int H); /* x in place */
-es_tensor es_swiglu(es_run *r, es_tensor x);                                  /* [T, 2I] -> [T, I] */
+es_tensor es_swiglu(es_run *r, es_tensor x);                                                    /* [T, 2I] -> [T, I] */
 es_tensor es_pool(es_run *r, es_tensor x, es_tensor bounds /* i32 [S+1] */, es_pooling how, bool unit); /* f32 [S, C] */
 void es_pool_to(es_run *r, es_tensor y, es_tensor x, es_tensor bounds, es_pooling how, bool unit);
 

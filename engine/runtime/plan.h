@@ -10,8 +10,8 @@
  *     arena  | workspace | weights of all models | state of all models | scratch: the largest program |
  *
  * A program takes no arguments: its inputs and outputs are state, its changing sizes are read from state by the ops, so
- * that every run issues the same calls on the same addresses, and CUDA replays a captured graph. The plan keeps a hash of
- * each program's op sequence; every run asserts it.
+ * that every run issues the same calls on the same addresses, and CUDA replays a captured graph. The plan keeps a hash
+ * of each program's op sequence; every run asserts it.
  *
  * The plan needs no device and no weights: es_plan_model() takes a pack or, with weights NULL, the sizes the bind
  * function itself knows (a preset). Not thread-safe. All offsets are multiples of 256 bytes.
@@ -68,7 +68,8 @@ int es_plan_finish(es_plan *p, uint64_t budget, es_err *err);
 /* ---- binding weights (inside a bind function) ---- */
 
 /* name is a printf format. The matrix takes the dtype the pack stores (f32, f16, bf16) or the preset's. */
-void es_bind_matrix(es_bind *b, es_matrix *m, int O, int I, const char *name, ...) __attribute__((format(printf, 5, 6)));
+void es_bind_matrix(es_bind *b, es_matrix *m, int O, int I, const char *name, ...)
+    __attribute__((format(printf, 5, 6)));
 /* As es_bind_matrix, forced to f32 on the device: front ends that must not be rounded. */
 void es_bind_matrix_f32(es_bind *b, es_matrix *m, int O, int I, const char *name, ...)
     __attribute__((format(printf, 5, 6)));
