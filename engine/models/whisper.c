@@ -242,9 +242,10 @@ int es_whisper_plan(es_whisper **out, es_plan *p, const char *name, const es_wei
         m->fresh = calloc((size_t)S, sizeof *m->fresh);
         m->mask = calloc((size_t)(dims->vocab + 31) / 32, sizeof *m->mask);
         m->host_rows = calloc((size_t)most, sizeof *m->host_rows);
+        m->host_values = calloc((size_t)limits.windows, sizeof *m->host_values);
         m->host_wanted = calloc((size_t)S * 2, sizeof *m->host_wanted);
     }
-    if (!m || !m->slots || !m->picks || !m->fresh || !m->mask || !m->host_rows || !m->host_wanted) {
+    if (!m || !m->slots || !m->picks || !m->fresh || !m->mask || !m->host_rows || !m->host_values || !m->host_wanted) {
         rc = es_fail(err, ES_ENOMEM, "%s: no memory for the tables of %d slots", name, S);
         goto out;
     }
@@ -296,6 +297,7 @@ void es_whisper_close(es_whisper *m)
     free(m->fresh);
     free(m->mask);
     free(m->host_rows);
+    free(m->host_values);
     free(m->host_wanted);
     free(m->align_work);
     free(m);
@@ -337,44 +339,55 @@ int es_whisper_start(es_whisper *m, es_arena *a, es_err *err)
 
 /* ---- encoding ---- */
 
-static void put_window(es_whisper *m, int i, const float *pcm, int frames)
+static void put_ints(es_whisper *m, es_tensor t, int n)
 {
-    int32_t f = frames;
-
-    assert(f >= 0 && f <= ES_WHISPER_FRAMES);
-    es_state_put(m->arena, m->pcm, (size_t)i * ES_WHISPER_SAMPLES * sizeof(float), pcm,
-                 ES_WHISPER_SAMPLES * sizeof(float));
-    es_state_put(m->arena, m->frames, (size_t)i * 4, &f, 4);
+    es_state_put(m->arena, t, 0, m->host_rows, (size_t)n * sizeof *m->host_rows);
 }
 
-static void put_count(es_whisper *m, int n)
+static void put_floats(es_whisper *m, es_tensor t, int n)
 {
-    int32_t live = n;
-    es_state_put(m->arena, m->n_windows, 0, &live, 4);
+    es_state_put(m->arena, t, 0, m->host_values, (size_t)n * sizeof *m->host_values);
+}
+
+static void put_sound(es_whisper *m, int i, const float *pcm)
+{
+    size_t bytes = ES_WHISPER_SAMPLES * sizeof *pcm;
+
+    es_state_put(m->arena, m->pcm, (size_t)i * bytes, pcm, bytes);
+}
+
+static void put_count(es_whisper *m, es_tensor t, int n)
+{
+    m->host_rows[0] = n;
+    put_ints(m, t, 1);
+}
+
+static int32_t checked_frames(int frames)
+{
+    assert(frames >= 0 && frames <= ES_WHISPER_FRAMES);
+    return frames;
 }
 
 void es_whisper_encode(es_whisper *m, const es_whisper_window *w, int n)
 {
-    int32_t rows = n * ES_WHISPER_AUDIO;
-
     assert(n >= 1 && n <= m->limits.windows);
     for (int i = 0; i < n; i++) {
-        /* Sound to the end of the window where no fill is given: the mel of zero samples is its own floor. */
-        int frames = isnan(w[i].fill) ? ES_WHISPER_FRAMES : w[i].frames;
-        float fill = isnan(w[i].fill) ? 0 : w[i].fill;
         assert(w[i].slot >= 0 && w[i].slot < m->limits.slots && m->slots[w[i].slot].phase == ES_SLOT_FREE);
-        put_window(m, i, w[i].pcm, frames);
-        es_state_put(m->arena, m->top, (size_t)i * 4, &w[i].top, 4);
-        es_state_put(m->arena, m->fill, (size_t)i * 4, &fill, 4);
-        for (int t = 0; t < ES_WHISPER_AUDIO; t++) m->host_rows[i * ES_WHISPER_AUDIO + t] = w[i].slot;
+        put_sound(m, i, w[i].pcm);
     }
-    es_state_put(m->arena, m->row_slot, 0, m->host_rows, (size_t)rows * 4);
-    for (int i = 0; i <= m->limits.windows; i++) {
-        int32_t at = (i < n ? i : n) * ES_WHISPER_AUDIO;
-        es_state_put(m->arena, m->bounds, (size_t)i * 4, &at, 4);
-    }
-    put_count(m, n);
-    es_state_put(m->arena, m->n_rows, 0, &rows, 4);
+    /* Sound to the end of the window where no fill is given: the mel of zero samples is its own floor. */
+    for (int i = 0; i < n; i++) m->host_rows[i] = isnan(w[i].fill) ? ES_WHISPER_FRAMES : checked_frames(w[i].frames);
+    put_ints(m, m->frames, n);
+    for (int i = 0; i < n; i++) m->host_values[i] = w[i].top;
+    put_floats(m, m->top, n);
+    for (int i = 0; i < n; i++) m->host_values[i] = isnan(w[i].fill) ? 0 : w[i].fill;
+    put_floats(m, m->fill, n);
+    for (int i = 0; i < n * ES_WHISPER_AUDIO; i++) m->host_rows[i] = w[i / ES_WHISPER_AUDIO].slot;
+    put_ints(m, m->row_slot, n * ES_WHISPER_AUDIO);
+    for (int i = 0; i <= m->limits.windows; i++) m->host_rows[i] = (i < n ? i : n) * ES_WHISPER_AUDIO;
+    put_ints(m, m->bounds, m->limits.windows + 1);
+    put_count(m, m->n_windows, n);
+    put_count(m, m->n_rows, n * ES_WHISPER_AUDIO);
     es_program_run(m->encode_program, m->arena);
 }
 
@@ -382,10 +395,12 @@ void es_whisper_tops(es_whisper *m, const float *const *pcm, const int *frames, 
 {
     for (int first = 0; first < n; first += m->limits.windows) {
         int k = n - first < m->limits.windows ? n - first : m->limits.windows;
-        for (int i = 0; i < k; i++) put_window(m, i, pcm[first + i], frames[first + i]);
-        put_count(m, k);
+        for (int i = 0; i < k; i++) put_sound(m, i, pcm[first + i]);
+        for (int i = 0; i < k; i++) m->host_rows[i] = checked_frames(frames[first + i]);
+        put_ints(m, m->frames, k);
+        put_count(m, m->n_windows, k);
         es_program_run(m->tops_program, m->arena);
-        es_state_get(m->arena, m->window_top, 0, tops + first, (size_t)k * sizeof(float));
+        es_state_get(m->arena, m->window_top, 0, tops + first, (size_t)k * sizeof *tops);
     }
 }
 

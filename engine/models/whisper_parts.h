@@ -103,6 +103,7 @@ struct es_whisper {
     es_pick_vocab vocab;
     uint32_t *mask;             /* the bit mask, until start */
     int32_t *host_rows;         /* room for the largest of the int32 inputs */
+    float *host_values;         /* [W] */
     int32_t *host_wanted;       /* [2 S] */
     int32_t step_live;          /* as on the device */
     void *align_work;           /* see whisper_align.c */
