@@ -62,7 +62,8 @@ int cli_run_export(const cli_settings *s)
     if (es_library_open(&library, s->library, ES_LIBRARY_READ_ONLY, &error)) return cli_fail(&error);
     if (s->output && !strcmp(s->output, "-")) {
         x.code = to_stdout(s, library, &options);
-    } else if (es_library_export(library, s->args, (size_t)s->n_args, s->format, s->output, &options, written, &x, &error)) {
+    } else if (es_library_export(library, s->args, (size_t)s->n_args, s->format, s->output, &options, written, &x,
+                                 &error)) {
         x.code = cli_fail(&error);
     } else if (!s->n_args && !x.written && !x.code && !s->quiet) {
         cli_say("the library holds no recordings yet");

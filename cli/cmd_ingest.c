@@ -70,7 +70,8 @@ static int listen(void *user, const es_event *e)
         break;
     case ES_EVENT_STORED:
         if (l->s->quiet) break;
-        printf("%s: %" PRIu64 " word%s, %s of sound", path, e->words, e->words == 1 ? "" : "s", cli_length(e->audio_ms));
+        printf("%s: %" PRIu64 " word%s, %s of sound", path, e->words, e->words == 1 ? "" : "s",
+               cli_length(e->audio_ms));
         if (e->speed > 0 && e->audio_ms >= 1000) printf(", %.1f × real time", e->speed);
         putchar('\n');
         break;
@@ -95,8 +96,7 @@ static void summary(const listener *l, const es_ingest_report *r)
     if (!l->s->quiet && r->files > 1) {
         printf("%zu file%s: %zu stored, %zu known, %zu failed; %s of sound in %s", r->files, r->files == 1 ? "" : "s",
                r->stored, r->known, r->failed, cli_length(r->audio_ms), cli_clock(r->seconds));
-        if (r->seconds > 0 && r->audio_ms > 0)
-            printf(" (%.1f × real time)", (double)r->audio_ms / 1000 / r->seconds);
+        if (r->seconds > 0 && r->audio_ms > 0) printf(" (%.1f × real time)", (double)r->audio_ms / 1000 / r->seconds);
         putchar('\n');
     }
     fflush(stdout);
@@ -133,8 +133,8 @@ int cli_run_ingest(const cli_settings *s)
         cli_progress_show(NULL);
         code = cli_fail(&error);
         if (code == CLI_INTERRUPTED && !s->quiet)
-            cli_say("%zu of %zu file%s stored; the library is whole, ingest again to go on", report.stored + report.known,
-                    report.files, report.files == 1 ? "" : "s");
+            cli_say("%zu of %zu file%s stored; the library is whole, ingest again to go on",
+                    report.stored + report.known, report.files, report.files == 1 ? "" : "s");
         goto out;
     }
     cli_progress_show(NULL);

@@ -56,10 +56,11 @@ int cli_run_check(const cli_settings *s)
         code = cli_fail(&error);
     } else if (s->json) {
         printf("{\"recordings\": %" PRIu64 ", \"segments\": %" PRIu64 ", \"words\": %" PRIu64 ", \"records\": %" PRIu64
-               ", \"faults\": %" PRIu64 "}\n", r.recordings, r.segments, r.words, r.records, r.faults);
+               ", \"faults\": %" PRIu64 "}\n",
+               r.recordings, r.segments, r.words, r.records, r.faults);
     } else if (!s->quiet || r.faults) {
-        printf("%" PRIu64 " recording%s, %" PRIu64 " segment%s, %" PRIu64 " words in %" PRIu64 " records: ", r.recordings,
-               r.recordings == 1 ? "" : "s", r.segments, r.segments == 1 ? "" : "s", r.words, r.records);
+        printf("%" PRIu64 " recording%s, %" PRIu64 " segment%s, %" PRIu64 " words in %" PRIu64 " records: ",
+               r.recordings, r.recordings == 1 ? "" : "s", r.segments, r.segments == 1 ? "" : "s", r.words, r.records);
         if (r.faults) printf("%" PRIu64 " fault%s\n", r.faults, r.faults == 1 ? "" : "s");
         else puts("whole");
     }

@@ -16,7 +16,11 @@ static void json_string(const char *text)
 
     putchar('"');
     while (*p) {
-        int more = *p >= 0xF0 && *p < 0xF5 ? 3 : *p >= 0xE0 ? (*p < 0xF0 ? 2 : -1) : *p >= 0xC2 ? 1 : *p < 0x80 ? 0 : -1;
+        int more = *p >= 0xF0 && *p < 0xF5 ? 3
+                   : *p >= 0xE0            ? (*p < 0xF0 ? 2 : -1)
+                   : *p >= 0xC2            ? 1
+                   : *p < 0x80             ? 0
+                                           : -1;
         for (int i = 1; i <= more; i++)
             if ((p[i] & 0xC0) != 0x80) more = -1;
         if (more >= 2 && ((*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) || (*p == 0xF0 && p[1] < 0x90) ||

@@ -15,14 +15,42 @@
 #include "term.h"
 
 enum {
-    OPT_LIBRARY, OPT_MODELS, OPT_ASR, OPT_DEVICE, OPT_BUDGET, OPT_THREADS, OPT_LANGUAGE, OPT_TASK, OPT_PROMPT,
-    OPT_TEMPERATURE, OPT_SEQUENTIAL, OPT_WORDS, OPT_SEEK, OPT_TRACK, OPT_AGAIN, OPT_TO_FOLDER, OPT_TO_PACK, OPT_NAME,
-    OPT_DTYPE, OPT_FORMAT, OPT_LINE_WIDTH, OPT_LINES, OPT_VTT_WORDS, OPT_TEXT, OPT_WITH, OPT_SVG, OPT_JSON, OPT_MAN,
-    OPT_QUIET, OPT_VERBOSE, OPT_HELP, N_OPTIONS
+    OPT_LIBRARY,
+    OPT_MODELS,
+    OPT_ASR,
+    OPT_DEVICE,
+    OPT_BUDGET,
+    OPT_THREADS,
+    OPT_LANGUAGE,
+    OPT_TASK,
+    OPT_PROMPT,
+    OPT_TEMPERATURE,
+    OPT_SEQUENTIAL,
+    OPT_WORDS,
+    OPT_SEEK,
+    OPT_TRACK,
+    OPT_AGAIN,
+    OPT_TO_FOLDER,
+    OPT_TO_PACK,
+    OPT_NAME,
+    OPT_DTYPE,
+    OPT_FORMAT,
+    OPT_LINE_WIDTH,
+    OPT_LINES,
+    OPT_VTT_WORDS,
+    OPT_TEXT,
+    OPT_WITH,
+    OPT_SVG,
+    OPT_JSON,
+    OPT_MAN,
+    OPT_QUIET,
+    OPT_VERBOSE,
+    OPT_HELP,
+    N_OPTIONS
 };
 
 #define AT(member) offsetof(cli_settings, member)
-#define BIT(o) ((uint64_t)1 << (o))
+#define BIT(o)     ((uint64_t)1 << (o))
 
 const cli_option cli_options[] = {
     [OPT_LIBRARY] = {"library", 'L', CLI_FOLDER, "FOLDER", NULL, AT(library), 0, 0,
@@ -61,7 +89,7 @@ const cli_option cli_options[] = {
     [OPT_TO_FOLDER] = {"output", 'o', CLI_FOLDER, "FOLDER", NULL, AT(output), 0, 0,
                        "Where the files go; made if need be. Without it: the current folder."},
     [OPT_TO_PACK] = {"output", 'o', CLI_FILE, "PACK", NULL, AT(output), 0, 0,
-                     "The pack to write. Without it: NAME.pack in the default folder of models."},
+                     "The pack to write, or a folder that is to hold it. Without it: the default folder of models."},
     [OPT_NAME] = {"name", 0, CLI_TEXT, "NAME", NULL, AT(name), 0, 0,
                   "The pack's name. Without it, the name of the source."},
     [OPT_DTYPE] = {"dtype", 0, CLI_CHOICE, NULL, "f32|f16", AT(dtype), 0, 0,
@@ -75,8 +103,8 @@ const cli_option cli_options[] = {
                        "Times of words inside the lines of vtt."},
     [OPT_TEXT] = {"text", 0, CLI_FLAG, NULL, NULL, AT(text), 0, 0, "Only what was said, without times."},
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
-                  "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, turbo, "
-                  "distil-large-v3 ..."},
+                  "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
+                  "turbo, distil-large-v3 ..."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
@@ -88,11 +116,11 @@ const cli_option cli_options[] = {
 const int cli_n_options = N_OPTIONS;
 _Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) == N_OPTIONS, "every option is described");
 
-#define TALK (BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
+#define TALK   (BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
 #define ENGINE (BIT(OPT_MODELS) | BIT(OPT_ASR) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
 #define SPEECH                                                                                                         \
-    (BIT(OPT_LANGUAGE) | BIT(OPT_TASK) | BIT(OPT_PROMPT) | BIT(OPT_TEMPERATURE) | BIT(OPT_SEQUENTIAL) | BIT(OPT_WORDS) | \
-     BIT(OPT_SEEK))
+    (BIT(OPT_LANGUAGE) | BIT(OPT_TASK) | BIT(OPT_PROMPT) | BIT(OPT_TEMPERATURE) | BIT(OPT_SEQUENTIAL) |                \
+     BIT(OPT_WORDS) | BIT(OPT_SEEK))
 
 const cli_command cli_commands[] = {
     {"convert", "SOURCE", 1, 1, "file", BIT(OPT_TO_PACK) | BIT(OPT_NAME) | BIT(OPT_DTYPE) | TALK,
@@ -101,19 +129,20 @@ const cli_command cli_commands[] = {
      "(model.safetensors or its shards, config.json, tokenizer.json). What it is, is found out and printed. The same "
      "source gives the same bytes every time.",
      "earshot convert ~/models/faster-whisper-base --name whisper-base", cli_run_convert},
-    {"ingest", "PATH...", 1, -1, "file",
-     BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_TRACK) | BIT(OPT_AGAIN) | TALK,
+    {"ingest", "PATH...", 1, -1, "file", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_TRACK) | BIT(OPT_AGAIN) | TALK,
      "transcribe recordings into the library",
-     "PATH is a file of any kind that FFmpeg reads, or a folder: then everything below it that has a known media ending "
-     "is taken. A recording is known by its content: the same one is not computed twice, whatever its name.\n\n"
+     "PATH is a file of any kind that FFmpeg reads, or a folder: then everything below it that has a known media "
+     "ending is taken. A recording is known by its content: the same one is not computed twice, whatever its "
+     "name.\n\n"
      "A file that fails does not stop the others; the last lines name it. Ctrl-C stops cleanly: what is done is in the "
      "library, the file at work is not, and the next ingest goes on from there.",
      "earshot ingest talk.mp4\nearshot ingest --language en ~/Videos", cli_run_ingest},
     {"list", "", 0, 0, "", BIT(OPT_LIBRARY) | BIT(OPT_JSON) | TALK, "list the recordings in the library",
-     "One line each: the first digits of its id, length, language, number of words, path.", "earshot list", cli_run_list},
+     "One line each: the first digits of its id, length, language, number of words, path.", "earshot list",
+     cli_run_list},
     {"show", "NAME...", 1, -1, "recording", BIT(OPT_LIBRARY) | BIT(OPT_TEXT) | BIT(OPT_JSON) | TALK,
-     "print what was said in a recording",
-     "NAME is a path, a file name, or the first six or more digits of an id.", "earshot show talk.mp4", cli_run_show},
+     "print what was said in a recording", "NAME is a path, a file name, or the first six or more digits of an id.",
+     "earshot show talk.mp4", cli_run_show},
     {"export", "[NAME...]", 0, -1, "recording",
      BIT(OPT_LIBRARY) | BIT(OPT_FORMAT) | BIT(OPT_TO_FOLDER) | BIT(OPT_LINE_WIDTH) | BIT(OPT_LINES) |
          BIT(OPT_VTT_WORDS) | TALK,
@@ -127,20 +156,21 @@ const cli_command cli_commands[] = {
     {"compact", "", 0, 0, "", BIT(OPT_LIBRARY) | TALK, "rewrite the library without what was removed",
      "Nothing of removed recordings is left in the folder, and it takes no more room than it must.", "earshot compact",
      cli_run_compact},
-    {"check", "", 0, 0, "", BIT(OPT_LIBRARY) | BIT(OPT_JSON) | TALK, "read every record of the library and report faults",
-     "Exit code 3 when there is one.", "earshot check", cli_run_check},
+    {"check", "", 0, 0, "", BIT(OPT_LIBRARY) | BIT(OPT_JSON) | TALK,
+     "read every record of the library and report faults", "Exit code 3 when there is one.", "earshot check",
+     cli_run_check},
     {"backup", "FOLDER", 1, 1, "folder", BIT(OPT_LIBRARY) | TALK, "copy the library while it is in use",
-     "FOLDER must not exist or be empty; it is a library like the first one afterwards.", "earshot backup /media/usb/earshot",
-     cli_run_backup},
+     "FOLDER must not exist or be empty; it is a library like the first one afterwards.",
+     "earshot backup /media/usb/earshot", cli_run_backup},
     {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
      "print who lives where in memory, before anything runs",
-     "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, for "
-     "--device cuda, a GPU is needed.",
+     "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
+     "for --device cuda, a GPU is needed.",
      "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
     {"bench", "FILE", 1, 1, "file", ENGINE | SPEECH | BIT(OPT_JSON) | TALK,
      "run the main job on one file and say what it cost",
-     "Seconds of each stage, how many times real time, and the peak of memory. The library used for it is a new one and "
-     "is removed.",
+     "Seconds of each stage, how many times real time, and the peak of memory. The library used for it is a new one "
+     "and is removed.",
      "earshot bench talk.mp4", cli_run_bench},
     {"doctor", "", 0, 0, "", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_JSON) | TALK,
      "say what this machine and its models offer",
@@ -163,7 +193,7 @@ const cli_command *cli_command_find(const char *name)
     return NULL;
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------------------------ */
+/* ---- parsing ---- */
 
 static const cli_option *option_named(const cli_command *c, const char *name, size_t n)
 {
@@ -230,8 +260,8 @@ static int option_set(cli_settings *s, const cli_option *o, const char *shown, c
         errno = 0;
         long long v = strtoll(value, &end, 10);
         if (end == value || *end || errno || v < o->least || v > o->most) {
-            cli_say("%s takes a whole number from %lld to %lld, not %s", shown, (long long)o->least,
-                    (long long)o->most, cli_quoted(value));
+            cli_say("%s takes a whole number from %lld to %lld, not %s", shown, (long long)o->least, (long long)o->most,
+                    cli_quoted(value));
             return -1;
         }
         *(int64_t *)(void *)at = v;
@@ -323,10 +353,8 @@ int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const 
     s->n_args = n_args;
     if (s->help) return 0;
     if (n_args < c->least_args || (c->most_args >= 0 && n_args > c->most_args)) {
-        if (n_args < c->least_args)
-            cli_say("%s needs %s; see `earshot help %s`", c->name, c->arguments, c->name);
-        else
-            cli_say("%s does not take %s; see `earshot help %s`", c->name, cli_quoted(args[c->most_args]), c->name);
+        if (n_args < c->least_args) cli_say("%s needs %s; see `earshot help %s`", c->name, c->arguments, c->name);
+        else cli_say("%s does not take %s; see `earshot help %s`", c->name, cli_quoted(args[c->most_args]), c->name);
         return CLI_USAGE;
     }
     return 0;

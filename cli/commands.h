@@ -1,8 +1,8 @@
 /*
  * commands.h - the one table behind everything the command line says and understands.
  *
- * Each option and each command is described once, in commands.c. Parsing, `earshot help`, the manual page and the shells'
- * completions are all read from there, so that none can say what another does not do.
+ * Each option and each command is described once, in commands.c. Parsing, `earshot help`, the manual page and the
+ * shells' completions are all read from there, so that none can say what another does not do.
  */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
@@ -14,7 +14,8 @@
 
 /* What the user asked for: every option of every command, at its default where it was not given. */
 typedef struct cli_settings {
-    const char *library, *models, *asr, *device, *language, *task, *prompt, *name, *dtype, *with, *svg, *output, *format;
+    const char *library, *models, *asr, *device, *language, *task, *prompt, *name, *dtype, *with, *svg, *output,
+        *format;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     double temperature; /* < 0: with fallback */
@@ -48,13 +49,13 @@ typedef struct cli_option {
 
 typedef struct cli_command {
     const char *name;
-    const char *arguments; /* as the usage line shows them; "" for none */
+    const char *arguments;     /* as the usage line shows them; "" for none */
     int least_args, most_args; /* most < 0: any number */
-    const char *completes; /* what arguments are: "file", "folder", "recording", "command", "shell" or "" */
-    uint64_t options;      /* CLI_BIT() of each */
-    const char *summary;   /* one line */
-    const char *help;      /* paragraphs, separated by blank lines */
-    const char *example;   /* lines that work as they are; may be NULL */
+    const char *completes;     /* what arguments are: "file", "folder", "recording", "command", "shell" or "" */
+    uint64_t options;          /* CLI_BIT() of each */
+    const char *summary;       /* one line */
+    const char *help;          /* paragraphs, separated by blank lines */
+    const char *example;       /* lines that work as they are; may be NULL */
     int (*run)(const cli_settings *s);
 } cli_command;
 

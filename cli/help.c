@@ -55,13 +55,15 @@ static const char *value_of(const cli_option *o)
 void cli_help_overview(FILE *f)
 {
     fputs("earshot - what was said in recordings, on this machine, kept and found again\n\n"
-          "usage: earshot COMMAND [options] ...\n\n", f);
+          "usage: earshot COMMAND [options] ...\n\n",
+          f);
     for (int i = 0; i < cli_n_commands; i++) fprintf(f, "  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
     fputs("\n`earshot help COMMAND` explains one. The first steps:\n\n"
           "  earshot convert FOLDER   a Whisper model, from CTranslate2 or Hugging Face\n"
           "  earshot ingest FILE...   its words into the library\n"
           "  earshot show NAME        what was said\n"
-          "  earshot export           subtitles, into the current folder\n", f);
+          "  earshot export           subtitles, into the current folder\n",
+          f);
 }
 
 void cli_help_command(FILE *f, const cli_command *c)
@@ -101,9 +103,10 @@ void cli_help_command(FILE *f, const cli_command *c)
     }
 }
 
-/* ---- the manual page ---------------------------------------------------------------------------------------------- */
+/* ---- the manual page ---- */
 
-/* roff takes a backslash, and a dot or quote at the start of a line, as its own. Dashes of options must be minus signs. */
+/* roff takes a backslash, and a dot or quote at the start of a line, as its own. Dashes of options must be minus signs.
+ */
 static void roff(FILE *f, const char *text)
 {
     bool start = true;
@@ -125,10 +128,11 @@ void cli_help_man(FILE *f)
     fputs(".SH NAME\nearshot \\- what was said in recordings, on this machine, kept and found again\n"
           ".SH SYNOPSIS\n.B earshot\n.I command\n[options] ...\n"
           ".SH DESCRIPTION\n"
-          "earshot transcribes sound and video files with Whisper models in its own inference engine and keeps the words,\n"
-          "with their times, in a library: one folder, found again by the content of the files. Nothing leaves the\n"
-          "machine.\n"
-          ".SH COMMANDS\n", f);
+          "earshot transcribes sound and video files with Whisper models in its own inference engine and keeps the\n"
+          "words, with their times, in a library: one folder, found again by the content of the files. Nothing leaves\n"
+          "the machine.\n"
+          ".SH COMMANDS\n",
+          f);
     for (int i = 0; i < cli_n_commands; i++) {
         const cli_command *c = &cli_commands[i];
         fprintf(f, ".SS earshot %s ", c->name);
@@ -156,27 +160,30 @@ void cli_help_man(FILE *f)
             fputs(".RE\n.fi\n", f);
         }
     }
-    fputs(".SH EXIT STATUS\n"
-          ".TP\n.B 0\nDone.\n"
-          ".TP\n.B 1\nSome input failed; the others were done.\n"
-          ".TP\n.B 2\nThe command line was not understood.\n"
-          ".TP\n.B 3\nThe library or a model cannot be used.\n"
-          ".TP\n.B 130\nInterrupted.\n"
-          ".SH ENVIRONMENT\n"
-          ".TP\n.B XDG_DATA_HOME\nWhere the library and the models lie by default; ~/.local/share where it is not set.\n"
-          ".SH FILES\n"
-          ".TP\n.I ~/.local/share/earshot/library\nThe library.\n"
-          ".TP\n.I ~/.local/share/earshot/models\nModel packs, NAME.pack.\n", f);
+    fputs(
+        ".SH EXIT STATUS\n"
+        ".TP\n.B 0\nDone.\n"
+        ".TP\n.B 1\nSome input failed; the others were done.\n"
+        ".TP\n.B 2\nThe command line was not understood.\n"
+        ".TP\n.B 3\nThe library or a model cannot be used.\n"
+        ".TP\n.B 130\nInterrupted.\n"
+        ".SH ENVIRONMENT\n"
+        ".TP\n.B XDG_DATA_HOME\nWhere the library and the models lie by default; ~/.local/share where it is not set.\n"
+        ".SH FILES\n"
+        ".TP\n.I ~/.local/share/earshot/library\nThe library.\n"
+        ".TP\n.I ~/.local/share/earshot/models\nModel packs, NAME.pack.\n",
+        f);
 }
 
-/* ---- completions -------------------------------------------------------------------------------------------------- */
+/* ---- completions ---- */
 
 static void bash(FILE *f)
 {
     fputs("# Completions of earshot for bash, printed by `earshot completions bash`.\n_earshot()\n{\n"
           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} options= wants=\n"
           "    COMPREPLY=()\n"
-          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W '", f);
+          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W '",
+          f);
     for (int i = 0; i < cli_n_commands; i++) fprintf(f, "%s%s", i ? " " : "", cli_commands[i].name);
     fputs("' -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n", f);
     for (int i = 0; i < cli_n_commands; i++)
@@ -213,7 +220,8 @@ static void bash(FILE *f)
           "    file|recording) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
           "    folder) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- \"$word\")) ;;\n"
           "    shell) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$word\")) ;;\n"
-          "    command) COMPREPLY=($(compgen -W '", f);
+          "    command) COMPREPLY=($(compgen -W '",
+          f);
     for (int i = 0; i < cli_n_commands; i++) fprintf(f, "%s%s", i ? " " : "", cli_commands[i].name);
     fputs("' -- \"$word\")) ;;\n    esac\n}\ncomplete -F _earshot earshot\n", f);
 }
@@ -231,14 +239,16 @@ static void zsh_text(FILE *f, const char *text)
 static void zsh(FILE *f)
 {
     fputs("#compdef earshot\n# Completions of earshot for zsh, printed by `earshot completions zsh`.\n_earshot() {\n"
-          "  local -a commands\n  commands=(\n", f);
+          "  local -a commands\n  commands=(\n",
+          f);
     for (int i = 0; i < cli_n_commands; i++) {
         fprintf(f, "    '%s:", cli_commands[i].name);
         zsh_text(f, cli_commands[i].summary);
         fputs("'\n", f);
     }
     fputs("  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n"
-          "  local command=$words[2]\n  shift words\n  (( CURRENT-- ))\n  case $command in\n", f);
+          "  local command=$words[2]\n  shift words\n  (( CURRENT-- ))\n  case $command in\n",
+          f);
     for (int i = 0; i < cli_n_commands; i++) {
         const cli_command *c = &cli_commands[i];
         const char *wants = c->completes;
@@ -257,7 +267,10 @@ static void zsh(FILE *f)
                 for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
                 fputc(')', f);
             } else if (o->kind != CLI_FLAG) {
-                fprintf(f, ":%s:%s", o->name, o->kind == CLI_FOLDER ? "_files -/" : o->kind == CLI_FILE ? "_files" : " ");
+                fprintf(f, ":%s:%s", o->name,
+                        o->kind == CLI_FOLDER ? "_files -/"
+                        : o->kind == CLI_FILE ? "_files"
+                                              : " ");
             }
             fputc('\'', f);
         }

@@ -43,12 +43,12 @@ int cli_fail_input(const es_error *error)
 {
     int code = cli_fail(error);
 
-    return code == CLI_INTERRUPTED ? code
+    return code == CLI_INTERRUPTED                                                                     ? code
            : error->code == ES_BAD_LIBRARY || error->code == ES_TOO_NEW || error->code == ES_BAD_MODEL ? CLI_UNUSABLE
                                                                                                        : CLI_INPUT;
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------------------ */
+/* ---- signals ---- */
 
 static void on_signal(int number)
 {
@@ -72,7 +72,7 @@ bool cli_interrupted(void)
     return interrupted != 0;
 }
 
-/* ---- the terminal ------------------------------------------------------------------------------------------------- */
+/* ---- the terminal ---- */
 
 bool cli_is_terminal(void)
 {
@@ -106,7 +106,7 @@ void cli_progress_show(const char *line)
     progress_shown = true;
 }
 
-/* ---- names and numbers -------------------------------------------------------------------------------------------- */
+/* ---- names and numbers ---- */
 
 enum { RING = 8, RING_BYTES = 4096 };
 

@@ -26,8 +26,8 @@ int cli_fail_input(const es_error *error);
 void cli_signals_catch(void);
 bool cli_interrupted(void);
 
-bool cli_is_terminal(void);       /* stderr is one that understands \r and erasing a line */
-int cli_columns(void);            /* of that terminal; 80 where it does not say */
+bool cli_is_terminal(void); /* stderr is one that understands \r and erasing a line */
+int cli_columns(void);      /* of that terminal; 80 where it does not say */
 
 /* One line that is written over again and again; NULL or "" clears it. Cut to the terminal's width. */
 void cli_progress_show(const char *line);

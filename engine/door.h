@@ -28,8 +28,8 @@ int es_door_give(es_error *error, int rc, const es_err *err);
 /* A status of our own with a sentence. */
 int es_door_fail(es_error *error, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* A caller's struct of an older, shorter or a newer, longer form into ours; what it lacks keeps ours' default. False when
- * its size makes no sense. */
+/* A caller's struct of an older, shorter or a newer, longer form into ours; what it lacks keeps ours' default. False
+ * when its size makes no sense. */
 bool es_door_options(void *ours, size_t size, const void *theirs);
 
 /* The session's options from the engine's; models_room holds the default folder where none is named. */

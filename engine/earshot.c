@@ -36,7 +36,7 @@ const char *es_version_text(void)
     return ES_VERSION;
 }
 
-/* ---- errors and messages ------------------------------------------------------------------------------------------ */
+/* ---- errors and messages ---- */
 
 int es_door_give(es_error *error, int rc, const es_err *err)
 {
@@ -98,9 +98,10 @@ void es_messages_to(es_message_fn tell, void *user, int least)
     es_log_set(NULL, NULL, ES_LOG_ERROR);
     listener.tell = tell, listener.user = user;
     if (tell)
-        es_log_set(pass_on, NULL, least < ES_LOG_ERROR   ? ES_LOG_ERROR
-                                  : least > ES_LOG_DEBUG ? ES_LOG_DEBUG
-                                                         : (es_log_level)least);
+        es_log_set(pass_on, NULL,
+                   least < ES_LOG_ERROR   ? ES_LOG_ERROR
+                   : least > ES_LOG_DEBUG ? ES_LOG_DEBUG
+                                          : (es_log_level)least);
 }
 
 void es_free(void *p)
@@ -108,7 +109,7 @@ void es_free(void *p)
     free(p);
 }
 
-/* ---- where things lie --------------------------------------------------------------------------------------------- */
+/* ---- where things lie ---- */
 
 static int default_place(char *out, size_t room, const char *below, es_error *error)
 {
@@ -119,7 +120,8 @@ static int default_place(char *out, size_t room, const char *below, es_error *er
     if (data && data[0] == '/') n = snprintf(out, room, "%s/earshot/%s", data, below);
     else if (home && home[0]) n = snprintf(out, room, "%s/.local/share/earshot/%s", home, below);
     else
-        return es_door_fail(error, ES_BAD_ARGUMENT, "neither XDG_DATA_HOME nor HOME is set, so there is no default for %s",
+        return es_door_fail(error, ES_BAD_ARGUMENT,
+                            "neither XDG_DATA_HOME nor HOME is set, so there is no default for %s",
                             !strcmp(below, "models") ? "the folder of models (--models)" : "the library (-L)");
     if (n < 0 || (size_t)n >= room)
         return es_door_fail(error, ES_BAD_ARGUMENT, "the path of the data folder is longer than %zu bytes", room);
@@ -154,7 +156,7 @@ int es_door_session_options(es_session_options *out, const es_engine_options *op
     return ES_OK;
 }
 
-/* ---- models ------------------------------------------------------------------------------------------------------- */
+/* ---- models ---- */
 
 int es_door_make_folders(const char *path, es_err *err)
 {
@@ -209,7 +211,8 @@ int es_models_convert(const char *from, const es_models_options *options,
     char folder[4096], shown[4096];
     int rc = report ? ES_OK : es_fail(&err, ES_ENOMEM, "not enough memory");
 
-    if (rc == ES_OK && !es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_models_options has no valid size");
+    if (rc == ES_OK && !es_door_options(&o, sizeof o, options))
+        rc = es_fail(&err, ES_EARG, "es_models_options has no valid size");
     es_convert_options c = {.source = from, .output = o.to, .name = o.name, .note = on_note, .user = &t};
     if (rc == ES_OK && o.dtype) {
         if (!strcmp(o.dtype, "f16")) c.dtype = ES_CONVERT_F16;
@@ -249,7 +252,8 @@ int es_engine_plan(const es_engine_options *options, const char *with, const cha
     if (!format || !strcmp(format, "text")) look = ES_LOOK_TEXT;
     else if (!strcmp(format, "json")) look = ES_LOOK_JSON;
     else if (!strcmp(format, "svg")) look = ES_LOOK_SVG;
-    else if (rc == ES_OK) rc = es_fail(&err, ES_EARG, "a plan is text, json or svg, not %s", es_printable(shown, sizeof shown, format));
+    else if (rc == ES_OK)
+        rc = es_fail(&err, ES_EARG, "a plan is text, json or svg, not %s", es_printable(shown, sizeof shown, format));
     if (rc == ES_OK) rc = es_session_plan(&o, with, look, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }

@@ -47,7 +47,7 @@ extern "C" {
 ES_API int es_version_number(void);         /* of the library in use, as ES_VERSION_NUMBER */
 ES_API const char *es_version_text(void);   /* "0.1.0" */
 
-/* ---- errors and messages ------------------------------------------------------------------------------------------ */
+/* ---- errors and messages ---- */
 
 typedef enum es_code {
     ES_DONE = 0,
@@ -81,14 +81,14 @@ ES_API const char *es_name_shown(char *out, size_t room, const char *name);
 typedef void (*es_message_fn)(void *user, int level, const char *sentence);
 ES_API void es_messages_to(es_message_fn tell, void *user, int least);
 
-/* ---- where things lie --------------------------------------------------------------------------------------------- */
+/* ---- where things lie ---- */
 
 /* Defaults when an option is NULL: $XDG_DATA_HOME/earshot/library and $XDG_DATA_HOME/earshot/models, with ~/.local/share
  * where the variable is not set. ES_BAD_ARGUMENT when there is neither the variable nor a home. */
 ES_API int es_default_library(char *out, size_t room, es_error *error);
 ES_API int es_default_models(char *out, size_t room, es_error *error);
 
-/* ---- the engine --------------------------------------------------------------------------------------------------- */
+/* ---- the engine ---- */
 
 typedef struct es_engine es_engine;
 
@@ -152,7 +152,7 @@ typedef struct es_speech es_speech;
 ES_API int es_engine_transcribe(es_engine *engine, es_speech **out, const float *samples, int64_t n,
                                 const es_speech_options *options, es_event_fn listen, void *user, es_error *error);
 
-/* ---- speech: what was said ---------------------------------------------------------------------------------------- */
+/* ---- speech: what was said ---- */
 
 typedef struct es_segment_view {
     int64_t start_ms, end_ms;
@@ -192,7 +192,7 @@ ES_API int es_speech_export(const es_speech *speech, const char *format, const e
 ES_API const char *es_speech_format(int i); /* names of the formats; NULL past the last */
 ES_API void es_free(void *p);
 
-/* ---- the library -------------------------------------------------------------------------------------------------- */
+/* ---- the library ---- */
 
 typedef struct es_library es_library;
 enum { ES_LIBRARY_READ_ONLY = 1, ES_LIBRARY_CREATE = 2 };
@@ -243,7 +243,7 @@ typedef struct es_library_report {
 ES_API int es_library_check(es_library *library, es_library_report *out, void (*fault)(void *user, const char *sentence),
                             void *user, es_error *error);
 
-/* ---- ingest ------------------------------------------------------------------------------------------------------- */
+/* ---- ingest ---- */
 
 typedef struct es_ingest_options {
     size_t size;
@@ -265,7 +265,7 @@ ES_API int es_engine_ingest(es_engine *engine, es_library *library, const char *
                             const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
                             es_error *error);
 
-/* ---- models, memory, machine -------------------------------------------------------------------------------------- */
+/* ---- models, memory, machine ---- */
 
 /* Reads a model as others publish it and writes a pack. to NULL: NAME.pack in the default folder for models. name NULL:
  * from the source. tell: what was found, a sentence at a time; may be NULL. */

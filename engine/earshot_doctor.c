@@ -51,7 +51,9 @@ static void processor(report *r, int threads)
         es_device_describe(d, &facts);
         line(r, "processor", "%s, %d thread%s, %.1f GB of memory, %.1f GB free", facts.name, facts.threads,
              facts.threads == 1 ? "" : "s", (double)facts.bytes * 1e-9, (double)facts.bytes_free * 1e-9);
+        line(r, "products", "earshot's own, the same bits on every processor; no BLAS is used");
         es_json_put_string(&r->json, "name", facts.name);
+        es_json_put_null(&r->json, "blas");
         es_json_put_int(&r->json, "threads", facts.threads);
         es_json_put_uint(&r->json, "bytes", facts.bytes);
         es_json_put_uint(&r->json, "bytes_free", facts.bytes_free);

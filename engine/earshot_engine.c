@@ -41,7 +41,7 @@ void es_engine_close(es_engine *engine)
     free(engine);
 }
 
-/* ---- options and events, from the door's words into the rooms' ------------------------------------------------------ */
+/* ---- options and events, from the door's words into the rooms' ---- */
 
 static int speech_options(es_transcribe_options *out, const es_speech_options *options, es_err *err)
 {
@@ -56,7 +56,8 @@ static int speech_options(es_transcribe_options *out, const es_speech_options *o
     out->seek_words = o.seek_words && !o.no_words;
     if (o.task && !strcmp(o.task, "translate")) out->translate = true;
     else if (o.task && strcmp(o.task, "transcribe"))
-        return es_fail(err, ES_EARG, "the task is transcribe or translate, not %s", es_printable(shown, sizeof shown, o.task));
+        return es_fail(err, ES_EARG, "the task is transcribe or translate, not %s",
+                       es_printable(shown, sizeof shown, o.task));
     if (o.seek_words && o.no_words)
         return es_fail(err, ES_EARG, "windows cannot follow the words when no words are wanted");
     if (isnan(o.temperature) || o.temperature > 10)
@@ -81,15 +82,24 @@ _Static_assert((int)ES_EVENT_START == ES_INGEST_START && (int)ES_EVENT_PROGRESS 
 static int pass_event(void *user, const es_ingest_event *e)
 {
     const passer *p = user;
-    es_event out = {.kind = (es_event_kind)e->kind, .path = e->path, .index = e->index, .count = e->count,
-                    .stage = e->stage, .fraction = e->fraction, .eta_seconds = e->eta_seconds,
-                    .eta_all_seconds = e->eta_all_seconds, .speed = e->speed, .audio_ms = e->audio_ms,
-                    .seconds = e->seconds, .words = e->words, .text = e->text};
+    es_event out = {.kind = (es_event_kind)e->kind,
+                    .path = e->path,
+                    .index = e->index,
+                    .count = e->count,
+                    .stage = e->stage,
+                    .fraction = e->fraction,
+                    .eta_seconds = e->eta_seconds,
+                    .eta_all_seconds = e->eta_all_seconds,
+                    .speed = e->speed,
+                    .audio_ms = e->audio_ms,
+                    .seconds = e->seconds,
+                    .words = e->words,
+                    .text = e->text};
 
     return p->listen(p->user, &out);
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 int es_engine_ingest(es_engine *engine, es_library *library, const char *const *paths, size_t n,
                      const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
@@ -103,13 +113,21 @@ int es_engine_ingest(es_engine *engine, es_library *library, const char *const *
 
     if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_ingest_options has no valid size");
     if (rc == ES_OK && o.track < 0) rc = es_fail(&err, ES_EARG, "there is no audio stream %d", o.track);
-    es_ingest_job job = {.session = engine->session, .store = library->store, .track = o.track, .again = o.again,
-                         .listen = listen ? pass_event : NULL, .user = &p};
+    es_ingest_job job = {.session = engine->session,
+                         .store = library->store,
+                         .track = o.track,
+                         .again = o.again,
+                         .listen = listen ? pass_event : NULL,
+                         .user = &p};
     if (rc == ES_OK) rc = speech_options(&job.speech, o.speech, &err);
     if (rc == ES_OK) rc = es_ingest(&job, paths, n, &tally, &err);
     if (report)
-        *report = (es_ingest_report){.files = tally.files, .stored = tally.stored, .known = tally.known,
-                                     .failed = tally.failed, .audio_ms = tally.audio_ms, .seconds = tally.seconds};
+        *report = (es_ingest_report){.files = tally.files,
+                                     .stored = tally.stored,
+                                     .known = tally.known,
+                                     .failed = tally.failed,
+                                     .audio_ms = tally.audio_ms,
+                                     .seconds = tally.seconds};
     return es_door_give(error, rc, &err);
 }
 
@@ -123,13 +141,14 @@ int es_engine_bench(es_engine *engine, const char *path, const es_speech_options
     int rc = speech_options(&speech, options, &err);
 
     *text = NULL, *bytes = 0;
-    if (rc == ES_OK && format && !json && strcmp(format, "text")) rc = es_fail(&err, ES_EARG, "figures come as text or json");
+    if (rc == ES_OK && format && !json && strcmp(format, "text"))
+        rc = es_fail(&err, ES_EARG, "figures come as text or json");
     if (rc == ES_OK)
         rc = es_bench(engine->session, path, &speech, json, listen ? pass_event : NULL, &p, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }
 
-/* ---- samples ------------------------------------------------------------------------------------------------------ */
+/* ---- samples ---- */
 
 typedef struct hearing {
     const passer *p;
@@ -148,9 +167,16 @@ static int on_progress(void *user, const char *what, int64_t done_ms, int64_t al
 {
     const hearing *h = user;
     double spent = now() - h->began, fraction = all_ms > 0 ? (double)done_ms / (double)all_ms : 1;
-    es_event e = {.kind = ES_EVENT_PROGRESS, .path = "", .count = 1, .stage = what, .fraction = fraction,
-                  .eta_seconds = fraction > 0 ? spent / fraction - spent : -1, .eta_all_seconds = -1,
-                  .speed = spent > 0 ? (double)done_ms / 1000 / spent : 0, .audio_ms = all_ms, .seconds = spent};
+    es_event e = {.kind = ES_EVENT_PROGRESS,
+                  .path = "",
+                  .count = 1,
+                  .stage = what,
+                  .fraction = fraction,
+                  .eta_seconds = fraction > 0 ? spent / fraction - spent : -1,
+                  .eta_all_seconds = -1,
+                  .speed = spent > 0 ? (double)done_ms / 1000 / spent : 0,
+                  .audio_ms = all_ms,
+                  .seconds = spent};
 
     e.eta_all_seconds = e.eta_seconds;
     return h->p->listen(h->p->user, &e);

@@ -19,8 +19,7 @@ static int export_options(es_export_options *out, const es_subtitle_options *opt
 
     if (!es_door_options(&o, sizeof o, options)) return es_fail(err, ES_EARG, "es_subtitle_options has no valid size");
     if (o.max_line_width < 0 || o.max_lines < 0) return es_fail(err, ES_EARG, "a subtitle's sizes cannot be negative");
-    *out = (es_export_options){
-        .max_line_width = o.max_line_width, .max_lines = o.max_lines, .vtt_words = o.vtt_words};
+    *out = (es_export_options){.max_line_width = o.max_line_width, .max_lines = o.max_lines, .vtt_words = o.vtt_words};
     return ES_OK;
 }
 
@@ -51,7 +50,7 @@ int es_speech_export(const es_speech *speech, const char *format, const es_subti
     return es_door_give(error, rc, &err);
 }
 
-/* ---- many recordings ---------------------------------------------------------------------------------------------- */
+/* ---- many recordings ---- */
 
 typedef struct items {
     es_export_item *at;
@@ -85,7 +84,8 @@ static int collect(items *all, es_store *s, es_err *err)
 {
     int rc = es_store_list(s, note_entry, all, err);
 
-    if (rc == ES_OK && es_export_stems(all->at, all->n)) rc = es_fail(err, ES_ENOMEM, "not enough memory for the names");
+    if (rc == ES_OK && es_export_stems(all->at, all->n))
+        rc = es_fail(err, ES_ENOMEM, "not enough memory for the names");
     return rc;
 }
 

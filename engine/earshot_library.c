@@ -48,7 +48,7 @@ const char *es_library_folder(const es_library *library)
     return es_store_dir(library->store);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------ */
+/* ---- looking ---- */
 
 static const char *text_or_empty(const char *text)
 {
@@ -57,11 +57,21 @@ static const char *text_or_empty(const char *text)
 
 static es_recording view(const es_media_info *m, const es_made *made)
 {
-    es_recording r = {.track = m->track, .tracks = m->n_tracks, .path = text_or_empty(m->path), .bytes = m->bytes,
-                      .duration_ms = m->duration_ms, .container = m->container, .codec = m->codec,
-                      .sample_rate = m->sample_rate, .channels = m->channels, .damaged_packets = m->damaged_packets,
-                      .truncated = m->truncated, .language = "", .asr = made->asr,
-                      .settings = text_or_empty(made->settings), .program = made->program};
+    es_recording r = {.track = m->track,
+                      .tracks = m->n_tracks,
+                      .path = text_or_empty(m->path),
+                      .bytes = m->bytes,
+                      .duration_ms = m->duration_ms,
+                      .container = m->container,
+                      .codec = m->codec,
+                      .sample_rate = m->sample_rate,
+                      .channels = m->channels,
+                      .damaged_packets = m->damaged_packets,
+                      .truncated = m->truncated,
+                      .language = "",
+                      .asr = made->asr,
+                      .settings = text_or_empty(made->settings),
+                      .program = made->program};
 
     es_hash_hex(r.id, m->content);
     return r;
@@ -124,7 +134,7 @@ int es_library_find(es_library *library, const char *name, int (*visit)(void *us
     return es_door_give(error, rc, &err);
 }
 
-/* ---- care --------------------------------------------------------------------------------------------------------- */
+/* ---- care ---- */
 
 int es_library_remove(es_library *library, const char *name, es_error *error)
 {
@@ -162,7 +172,10 @@ int es_library_check(es_library *library, es_library_report *out, void (*fault)(
     int rc = es_store_check(library->store, &c, fault, user, &err);
 
     if (out)
-        *out = (es_library_report){.recordings = c.recordings, .segments = c.segments, .words = c.words,
-                                   .records = c.records, .faults = c.faults};
+        *out = (es_library_report){.recordings = c.recordings,
+                                   .segments = c.segments,
+                                   .words = c.words,
+                                   .records = c.records,
+                                   .faults = c.faults};
     return es_door_give(error, rc, &err);
 }

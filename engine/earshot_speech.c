@@ -1,5 +1,6 @@
 /*
- * earshot_speech.c - the public door, fourth part: what was said, segment by segment, word by word, or as a file's text.
+ * earshot_speech.c - the public door, fourth part: what was said, segment by segment, word by word, or as a file's
+ * text.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +23,17 @@ int es_speech_segment(const es_speech *speech, size_t i, es_segment_view *out)
 
     if (i >= t->n_segments) return ES_BAD_ARGUMENT;
     const es_segment *s = &t->segments[i];
-    *out = (es_segment_view){.start_ms = s->start_ms, .end_ms = s->end_ms, .text = t->text + s->text_at,
-                             .text_bytes = s->text_bytes, .first_word = s->first_word, .n_words = s->n_words,
-                             .language = s->language, .avg_logprob = s->avg_logprob, .no_speech = s->no_speech,
-                             .compression_ratio = s->compression_ratio, .temperature = s->temperature};
+    *out = (es_segment_view){.start_ms = s->start_ms,
+                             .end_ms = s->end_ms,
+                             .text = t->text + s->text_at,
+                             .text_bytes = s->text_bytes,
+                             .first_word = s->first_word,
+                             .n_words = s->n_words,
+                             .language = s->language,
+                             .avg_logprob = s->avg_logprob,
+                             .no_speech = s->no_speech,
+                             .compression_ratio = s->compression_ratio,
+                             .temperature = s->temperature};
     return ES_DONE;
 }
 
@@ -35,8 +43,11 @@ int es_speech_word(const es_speech *speech, size_t i, es_word_view *out)
 
     if (i >= t->n_words) return ES_BAD_ARGUMENT;
     const es_word *w = &t->words[i];
-    *out = (es_word_view){.start_ms = w->start_ms, .end_ms = w->end_ms, .text = t->text + w->text_at,
-                          .text_bytes = w->text_bytes, .probability = w->probability};
+    *out = (es_word_view){.start_ms = w->start_ms,
+                          .end_ms = w->end_ms,
+                          .text = t->text + w->text_at,
+                          .text_bytes = w->text_bytes,
+                          .probability = w->probability};
     return ES_DONE;
 }
 

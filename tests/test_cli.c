@@ -1,8 +1,9 @@
 /*
  * test_cli.c - the program itself, run as a user runs it: what it prints, how it ends, and what it leaves behind.
  *
- * The speech model is a small one with seeded random weights, so that no download is needed; what it hears means nothing,
- * and the tests look at files, codes and records instead. After every bad input the library is checked to be whole.
+ * The speech model is a small one with seeded random weights, so that no download is needed; what it hears means
+ * nothing, and the tests look at files, codes and records instead. After every bad input the library is checked to be
+ * whole.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -29,7 +30,7 @@
 #error "the folder of the build must be known"
 #endif
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ---- */
 
 enum { ARGS = 48 };
 
@@ -40,8 +41,8 @@ typedef struct ended {
 
 /* How the child differs from this process. */
 typedef struct setting {
-    uid_t uid;          /* 0: stay */
-    rlim_t file_limit;  /* largest file it may write; 0: none */
+    uid_t uid;         /* 0: stay */
+    rlim_t file_limit; /* largest file it may write; 0: none */
 } setting;
 
 static const char *folder; /* of the running test */
@@ -144,7 +145,7 @@ static void expect(ended *e, int code, const char *in_out, const char *in_err)
         expect(&e_, code, in_out, in_err);                                                                             \
     } while (0)
 
-/* ---- things to work on -------------------------------------------------------------------------------------------- */
+/* ---- things to work on ---- */
 
 static void write_bytes(const char *path, const void *bytes, size_t n)
 {
@@ -213,8 +214,14 @@ static bool ffmpeg(const char *arguments)
 
 static void setup(void)
 {
-    const es_seeded_whisper small = {.seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51865, .f16 = true,
-                                     .alignment = "[[1, 0]]", .name = "small"};
+    const es_seeded_whisper small = {.seed = 1,
+                                     .width = 64,
+                                     .layers = 2,
+                                     .n_mels = 80,
+                                     .vocab = 51865,
+                                     .f16 = true,
+                                     .alignment = "[[1, 0]]",
+                                     .name = "small"};
 
     folder = es_test_folder();
     chmod(folder, 0755);
@@ -257,7 +264,7 @@ static void check_nothing_left(const char *library)
     CHECK(!left_over[0], "%s was left behind", left_over);
 }
 
-/* ---- words of the command line ------------------------------------------------------------------------------------ */
+/* ---- words of the command line ---- */
 
 static void test_usage(void)
 {
@@ -286,7 +293,7 @@ static void test_usage(void)
     EXPECT(2, NULL, "--temperature takes a number from 0 to 10", "ingest", "--temperature", "nan", "x");
     EXPECT(2, NULL, "-L needs a value", "list", "-L");
     EXPECT(2, NULL, "--quiet takes no value", "list", "--quiet=yes");
-        EXPECT(2, NULL, "there is no language klingon", "ingest", "-L", at("lib"), "--models", at("models"), "--language",
+    EXPECT(2, NULL, "there is no language klingon", "ingest", "-L", at("lib"), "--models", at("models"), "--language",
            "klingon", at("x.wav"));
     EXPECT(2, NULL, "a device is auto, cpu, cuda or cuda:N, not tpu", "plan", "--device", "tpu", "--with", "tiny");
     /* Words that would do something to a terminal are shown, not sent. */
@@ -315,7 +322,8 @@ static void test_papers(void)
     int commands = 0, options = 0;
     for (char *line = strtok(all.out, "\n"); line; line = strtok(NULL, "\n")) {
         char name[32];
-        if (strncmp(line, "  ", 2) || !strncmp(line, "  earshot", 9) || sscanf(line, "  %31[a-z] ", name) != 1) continue;
+        if (strncmp(line, "  ", 2) || !strncmp(line, "  earshot", 9) || sscanf(line, "  %31[a-z] ", name) != 1)
+            continue;
         commands++;
         char section[64];
         snprintf(section, sizeof section, ".SS earshot %s ", name);
@@ -339,7 +347,7 @@ static void test_papers(void)
     free(manual);
 }
 
-/* ---- the road ----------------------------------------------------------------------------------------------------- */
+/* ---- the road ---- */
 
 static void test_road(void)
 {
@@ -402,7 +410,8 @@ static void test_export(void)
     ended e = RUN("export", "-L", at("lib"), "-f", "txt,srt,vtt,json,tsv", "-o", at("out/deep"));
     CHECK_INT(lines_with(e.out, "\n"), 15);
     expect(&e, 0, "out/deep/talk-2.srt", NULL);
-    static const char *const name[] = {"talk", "talk-2", "other talk"}, *const format[] = {"txt", "srt", "vtt", "json", "tsv"};
+    static const char *const name[] = {"talk", "talk-2", "other talk"}, *const format[] = {"txt", "srt", "vtt", "json",
+                                                                                           "tsv"};
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 5; k++) {
             char path[64];
@@ -415,8 +424,8 @@ static void test_export(void)
     EXPECT(1, NULL, "nowhere.wav", "export", "-L", at("lib"), "-o", at("out"), "nowhere.wav");
 
     /* Nothing in an export depends on the order or the time of the work. */
-    EXPECT(0, "3 stored", NULL, "ingest", "-L", at("lib2"), "--models", at("models"), "--temperature", "0", "--language", "en",
-           "--threads", "1", at("b/talk.wav"), at("b/other talk.wav"), at("a"));
+    EXPECT(0, "3 stored", NULL, "ingest", "-L", at("lib2"), "--models", at("models"), "--temperature", "0",
+           "--language", "en", "--threads", "1", at("b/talk.wav"), at("b/other talk.wav"), at("a"));
     EXPECT(0, NULL, NULL, "export", "-q", "-L", at("lib2"), "-f", "txt,srt,vtt,json,tsv", "-o", at("out2"));
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 5; k++) {
@@ -427,7 +436,7 @@ static void test_export(void)
         }
 }
 
-/* ---- bad media: each is said, none stops the good one, and the library stays whole --------------------------------- */
+/* ---- bad media: each is said, none stops the good one, and the library stays whole ---- */
 
 static void refuse(const char *path, const char *sentence)
 {
@@ -471,7 +480,8 @@ static void test_bad_video(void)
     wav("noise.wav", NOISE, 20, 16000, 1);
     if (!ffmpeg("-f lavfi -i testsrc2=size=64x64:rate=5 -t 1 -pix_fmt yuv420p silent.mp4")) return;
     refuse(at("silent.mp4"), "has no sound");
-    if (!ffmpeg("-i noise.wav -f lavfi -i testsrc2=size=64x64:rate=5 -t 20 -c:v mpeg4 -c:a aac -movflags +faststart whole.mp4"))
+    if (!ffmpeg("-i noise.wav -f lavfi -i testsrc2=size=64x64:rate=5 -t 20 -c:v mpeg4 -c:a aac -movflags +faststart "
+                "whole.mp4"))
         return;
     struct stat st;
     CHECK(stat(at("whole.mp4"), &st) == 0 && truncate(at("whole.mp4"), st.st_size / 2) == 0, "cannot cut a file");
@@ -511,14 +521,16 @@ static void test_odd_sound(void)
 
 static void test_odd_names(void)
 {
-    static const char *const name[] = {"with blank.wav", "it's \"quoted\".wav", "two\nlines.wav", "\xc3\xa4\xe8\xaa\x9e.wav",
-                                       "bell\a\033[1m.wav", "broken\xff.wav", "-dash.wav"};
+    static const char *const name[] = {
+        "with blank.wav",    "it's \"quoted\".wav", "two\nlines.wav", "\xc3\xa4\xe8\xaa\x9e.wav",
+        "bell\a\033[1m.wav", "broken\xff.wav",      "-dash.wav"};
 
     setup();
     for (size_t i = 0; i < sizeof name / sizeof name[0]; i++) {
         wav(name[i], NOISE, 1 + 0.1 * (double)i, 16000, 1);
         ended e = RUN(INGEST, at(name[i]));
-        CHECK(!strchr(e.out, '\a') && !strchr(e.out, '\033') && !strchr(e.err, '\033'), "a control character was printed");
+        CHECK(!strchr(e.out, '\a') && !strchr(e.out, '\033') && !strchr(e.err, '\033'),
+              "a control character was printed");
         CHECK_INT(lines_with(e.out, "\n"), 1);
         expect(&e, 0, "of sound", NULL);
         EXPECT(0, "0:01.", NULL, "show", "-L", at("lib"), at(name[i]));
@@ -553,18 +565,20 @@ static void test_folders(void)
     expect(&e, 0, "2 files: 2 stored, 0 known, 0 failed", NULL);
 }
 
-/* ---- bad models --------------------------------------------------------------------------------------------------- */
+/* ---- bad models ---- */
 
 static void test_no_pack(void)
 {
     setup();
     wav("good.wav", NOISE, 1, 16000, 1);
     EXPECT(3, NULL, "make one with `earshot convert FOLDER`", "ingest", "-L", at("lib"), at("good.wav"));
-    EXPECT(3, NULL, "there is no model pack here", "ingest", "-L", at("lib"), "--models", at("nowhere"), at("good.wav"));
+    EXPECT(3, NULL, "there is no model pack here", "ingest", "-L", at("lib"), "--models", at("nowhere"),
+           at("good.wav"));
     EXPECT(3, "there is no model pack here", NULL, "doctor", "--models", at("nowhere"));
     EXPECT(3, NULL, "no speech model called large", INGEST, "--asr", "large", at("good.wav"));
     EXPECT(3, NULL, "the memory budget of 1.0 MB", INGEST, "--budget", "1M", at("good.wav"));
-    const es_seeded_whisper second = {.seed = 2, .width = 64, .layers = 1, .n_mels = 80, .vocab = 51864, .name = "second"};
+    const es_seeded_whisper second = {
+        .seed = 2, .width = 64, .layers = 1, .n_mels = 80, .vocab = 51864, .name = "second"};
     CHECK(es_seeded_whisper_write(at("models/second.pack"), &second) == 0, "cannot write a pack");
     EXPECT(2, NULL, "choose with --asr: second, small", INGEST, at("good.wav"));
     EXPECT(0, "of sound", NULL, INGEST, "--asr", "second", at("good.wav"));
@@ -642,12 +656,15 @@ static void test_other_architecture(void)
     setup();
     wav("good.wav", NOISE, 1, 16000, 1);
     es_hash_hex(hex, es_hash_bytes(zero, 4));
-    snprintf(header, sizeof header,
-             "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"ecapa\",\"name\":\"voice\",\"config\":\"{}\","
-             "\"source\":\"x\",\"source_hash\":\"%s\",\"data_hash\":\"%s\",\"converter\":\"1\"},"
-             "\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", hex, hex);
+    snprintf(
+        header, sizeof header,
+        "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"ecapa\",\"name\":\"voice\",\"config\":\"{}\","
+        "\"source\":\"x\",\"source_hash\":\"%s\",\"data_hash\":\"%s\",\"converter\":\"1\"},"
+        "\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+        hex, hex);
     safetensors(at("voice.pack"), header, 4);
-    EXPECT(3, NULL, "no speech model, only voice (ecapa)", "ingest", "-L", at("lib"), "--models", at("voice.pack"), at("good.wav"));
+    EXPECT(3, NULL, "no speech model, only voice (ecapa)", "ingest", "-L", at("lib"), "--models", at("voice.pack"),
+           at("good.wav"));
     EXPECT(3, NULL, "architecture ecapa", "ingest", "-L", at("lib"), "--models", at("voice.pack"), "--asr", "voice",
            at("good.wav"));
     /* Metadata that promises a Whisper and holds none. */
@@ -679,7 +696,7 @@ static void test_bad_sources(void)
     EXPECT(2, NULL, "--dtype takes f32|f16", "convert", "--dtype", "int3", at("hf"));
 }
 
-/* ---- bad times ---------------------------------------------------------------------------------------------------- */
+/* ---- bad times ---- */
 
 static void test_read_only_library(void)
 {
@@ -798,7 +815,7 @@ static void test_interrupt(void)
     check_nothing_left(at("lib"));
 }
 
-/* ---- a terminal --------------------------------------------------------------------------------------------------- */
+/* ---- a terminal ---- */
 
 static void test_progress(void)
 {

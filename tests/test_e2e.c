@@ -1,8 +1,8 @@
 /*
  * test_e2e.c - the whole road through the public door: a file in, a record out, found and exported again.
  *
- * What structure can show is shown with a seeded model whose words mean nothing; what speech can show needs the real packs
- * (ES_TEST_MODELS) and recordings (ES_TEST_DATA).
+ * What structure can show is shown with a seeded model whose words mean nothing; what speech can show needs the real
+ * packs (ES_TEST_MODELS) and recordings (ES_TEST_DATA).
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -19,7 +19,7 @@
 #include "test.h"
 #include "text/words.h"
 
-/* ---- a seeded model and noise ------------------------------------------------------------------------------------- */
+/* ---- a seeded model and noise ---- */
 
 static const char *folder;
 
@@ -35,8 +35,14 @@ static const char *at(const char *name)
 
 static void setup(void)
 {
-    const es_seeded_whisper small = {.seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51865, .f16 = true,
-                                     .alignment = "[[1, 0]]", .name = "small"};
+    const es_seeded_whisper small = {.seed = 1,
+                                     .width = 64,
+                                     .layers = 2,
+                                     .n_mels = 80,
+                                     .vocab = 51865,
+                                     .f16 = true,
+                                     .alignment = "[[1, 0]]",
+                                     .name = "small"};
 
     folder = es_test_folder();
     CHECK(es_seeded_whisper_write(at("small.pack"), &small) == 0, "cannot write a pack");
@@ -47,7 +53,8 @@ static float *noise(int64_t n)
     es_noise source = {42};
     float *x = malloc((size_t)n * sizeof *x);
 
-    for (int64_t i = 0; x && i < n; i++) x[i] = rintf((float)es_noise_normal(&source) * 3000) / 32768.0f; /* as s16 holds it */
+    for (int64_t i = 0; x && i < n; i++)
+        x[i] = rintf((float)es_noise_normal(&source) * 3000) / 32768.0f; /* as s16 holds it */
     return x;
 }
 
@@ -93,7 +100,7 @@ static es_library *library_open(const char *path)
     return l;
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 typedef struct heard {
     int kinds[6];
@@ -211,7 +218,8 @@ static void test_samples(void)
         CHECK_STR(es_speech_language(from_file), "en");
         for (size_t i = 0; i < es_speech_words(from_file); i++) {
             es_word_view a, b;
-            CHECK(es_speech_word(from_samples, i, &a) == ES_DONE && es_speech_word(from_file, i, &b) == ES_DONE, "no word");
+            CHECK(es_speech_word(from_samples, i, &a) == ES_DONE && es_speech_word(from_file, i, &b) == ES_DONE,
+                  "no word");
             CHECK(a.start_ms == b.start_ms && a.end_ms == b.end_ms && a.text_bytes == b.text_bytes &&
                       !memcmp(a.text, b.text, a.text_bytes),
                   "word %zu differs", i);
@@ -222,8 +230,10 @@ static void test_samples(void)
         size_t n_a = 0, n_b = 0;
         for (int i = 0; es_speech_format(i); i++) {
             const char *format = es_speech_format(i);
-            CHECK(es_speech_export(from_file, format, &subtitles, &a, &n_a, &error) == ES_DONE && n_a == strlen(a), "%s", error.text);
-            CHECK(es_speech_export(from_file, format, NULL, &b, &n_b, &error) == ES_DONE && n_a == n_b && !memcmp(a, b, n_a),
+            CHECK(es_speech_export(from_file, format, &subtitles, &a, &n_a, &error) == ES_DONE && n_a == strlen(a),
+                  "%s", error.text);
+            CHECK(es_speech_export(from_file, format, NULL, &b, &n_b, &error) == ES_DONE && n_a == n_b &&
+                      !memcmp(a, b, n_a),
                   "%s differs", format);
             es_free(a), es_free(b);
         }
@@ -231,7 +241,8 @@ static void test_samples(void)
     }
     CHECK(h.kinds[ES_EVENT_PROGRESS] > 0 && !h.out_of_range, "no progress was told");
     es_speech_close(from_samples);
-    CHECK_INT(es_engine_transcribe(e, &from_samples, x, N, &speech, hear, &(heard){.cancel_after = 1}, &error), ES_CANCELLED);
+    CHECK_INT(es_engine_transcribe(e, &from_samples, x, N, &speech, hear, &(heard){.cancel_after = 1}, &error),
+              ES_CANCELLED);
     CHECK(!from_samples, "a cancelled call gave something");
     CHECK(es_engine_transcribe(e, &from_samples, NULL, 0, &speech, NULL, NULL, &error) == ES_DONE, "%s", error.text);
     CHECK_INT(es_speech_segments(from_samples), 0);
@@ -304,7 +315,7 @@ static void test_plans(void)
     es_free(text);
 }
 
-/* ---- no allocation while a recording runs -------------------------------------------------------------------------- */
+/* ---- no allocation while a recording runs ---- */
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #if defined(__has_feature)
@@ -426,7 +437,7 @@ static void test_no_allocation(void)
     free(x);
 }
 
-/* ---- real speech -------------------------------------------------------------------------------------------------- */
+/* ---- real speech ---- */
 
 /* Words in small letters without signs, joined by blanks. */
 static char *plain_words(const es_speech *speech)
@@ -448,9 +459,11 @@ static char *plain_words(const es_speech *speech)
 static void test_containers(void)
 {
     static const char *const given[] = {"audio/jfk/jfk.wav", "audio/jfk/jfk.flac", "audio/jfk/jfk.mp3",
-                                        "audio/video/jfk_testpattern_h264_aac.mp4", "audio/video/jfk_testpattern_vp9_opus.webm"};
-    static const char said[] = "and so my fellow americans ask not what your country can do for you ask what you can do for "
-                               "your country";
+                                        "audio/video/jfk_testpattern_h264_aac.mp4",
+                                        "audio/video/jfk_testpattern_vp9_opus.webm"};
+    static const char said[] =
+        "and so my fellow americans ask not what your country can do for you ask what you can do for "
+        "your country";
     const char *models = es_test_models("whisper-tiny.pack"), *wav = es_test_data(given[0]);
     char line[9000];
 
@@ -465,8 +478,10 @@ static void test_containers(void)
     }
     es_engine *e = engine_open(models);
     es_library *l = library_open(at("lib"));
-    snprintf(line, sizeof line, "ffmpeg -v error -y -i '%s' -f lavfi -i testsrc2=size=64x64:rate=5 -t 11 -c:v mpeg4 -c:a libvorbis '%s' "
-             "</dev/null", wav, at("jfk.mkv"));
+    snprintf(line, sizeof line,
+             "ffmpeg -v error -y -i '%s' -f lavfi -i testsrc2=size=64x64:rate=5 -t 11 -c:v mpeg4 -c:a libvorbis '%s' "
+             "</dev/null",
+             wav, at("jfk.mkv"));
     CHECK(system(line) == 0, "ffmpeg could not make an mkv");
     for (int i = 0; i < 6; i++) {
         const char *path = i < 5 ? es_test_data(given[i]) : at("jfk.mkv");
@@ -475,7 +490,8 @@ static void test_containers(void)
         es_ingest_report r = {0};
         CHECK(path != NULL, "%s is missing", given[i % 5]);
         if (!path) continue;
-        CHECK(es_engine_ingest(e, l, &path, 1, NULL, NULL, NULL, &r, &error) == ES_DONE && r.stored == 1, "%s: %s", path, error.text);
+        CHECK(es_engine_ingest(e, l, &path, 1, NULL, NULL, NULL, &r, &error) == ES_DONE && r.stored == 1, "%s: %s",
+              path, error.text);
         if (es_library_find(l, path, NULL, NULL, &speech, &error) == ES_DONE) {
             char *words = plain_words(speech);
             CHECK_STR(words, said);
@@ -492,9 +508,12 @@ static void test_containers(void)
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
-        {"events", test_events},         {"samples", test_samples},
-        {"struct_sizes", test_struct_sizes}, {"plans", test_plans},
-        {"no_allocation", test_no_allocation}, {"containers", test_containers},
+        {"events", test_events},
+        {"samples", test_samples},
+        {"struct_sizes", test_struct_sizes},
+        {"plans", test_plans},
+        {"no_allocation", test_no_allocation},
+        {"containers", test_containers},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof tests[0]));

@@ -2,8 +2,8 @@
  * bench.c - seconds of each stage, times real time, peak of memory.
  *
  * What is measured is the job itself: es_ingest() with a fresh library, not a copy of its loop. Loading the model is a
- * stage of its own, so that the rest can be compared across lengths of recordings. A hash of the words stands beside the
- * times: two runs that are compared should have done the same work.
+ * stage of its own, so that the rest can be compared across lengths of recordings. A hash of the words stands beside
+ * the times: two runs that are compared should have done the same work.
  */
 #define _GNU_SOURCE
 #include "pipeline/bench.h"
@@ -108,8 +108,12 @@ static void figures_text(FILE *f, const es_session *s, const char *path, const e
     const struct {
         const char *name;
         double seconds;
-    } stage[] = {{"decode the file", t->decode_seconds}, {"mel maximum", m->listen}, {"mel and encoder", m->encode},
-                 {"decoder", m->decode}, {"word alignment", m->align}, {"rest of speech", other},
+    } stage[] = {{"decode the file", t->decode_seconds},
+                 {"mel maximum", m->listen},
+                 {"mel and encoder", m->encode},
+                 {"decoder", m->decode},
+                 {"word alignment", m->align},
+                 {"rest of speech", other},
                  {"store", t->store_seconds}};
     char shown[512];
 
@@ -120,8 +124,8 @@ static void figures_text(FILE *f, const es_session *s, const char *path, const e
                 work > 0 ? 100 * stage[i].seconds / work : 0, times_real(audio, stage[i].seconds));
     fprintf(f, "  %-18s %9.3f %8s %14.1f\n\n", "all", work, "", times_real(audio, work));
     fprintf(f, "  loading the model took %.3f s beside that\n", load);
-    fprintf(f, "  %" PRId64 " windows, %" PRId64 " decodings, %" PRId64 " tokens (%.1f ms each), %" PRIu64 " words\n", m->windows,
-            m->attempts, m->tokens, m->tokens ? 1000 * m->decode / (double)m->tokens : 0, words);
+    fprintf(f, "  %" PRId64 " windows, %" PRId64 " decodings, %" PRId64 " tokens (%.1f ms each), %" PRIu64 " words\n",
+            m->windows, m->attempts, m->tokens, m->tokens ? 1000 * m->decode / (double)m->tokens : 0, words);
     fprintf(f, "  arena %.1f MB, peak of the process %.1f MiB\n", (double)es_session_arena_bytes(s) * 1e-6,
             (double)es_bench_peak_bytes() / 1048576);
     fprintf(f, "  words %s\n", hash);
@@ -174,7 +178,8 @@ int es_bench(es_session *session, const char *path, const es_transcribe_options 
 
     *text = NULL, *bytes = 0;
     if (stat(path, &st) || !S_ISREG(st.st_mode))
-        return es_fail(err, ES_ENOTFOUND, "%s: bench takes one file, and this is none", es_printable(shown, sizeof shown, path));
+        return es_fail(err, ES_ENOTFOUND, "%s: bench takes one file, and this is none",
+                       es_printable(shown, sizeof shown, path));
     snprintf(folder, sizeof folder, "%s/earshot-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(folder))
         return es_fail(err, ES_EIO, "%s: the folder cannot be made: %s", es_printable(shown, sizeof shown, folder),

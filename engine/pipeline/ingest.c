@@ -9,8 +9,8 @@
  *          ---- store ---> one transaction         all of the result, or nothing
  *
  * Nothing of a file is in the library before its last step, so an end at any moment - Ctrl-C, a kill, a full disk -
- * leaves whole recordings only. A recording that another process has claimed is put off: when all others are done this one
- * waits for it, and then usually finds it stored.
+ * leaves whole recordings only. A recording that another process has claimed is put off: when all others are done this
+ * one waits for it, and then usually finds it stored.
  *
  * Time is estimated from bytes: they are known for all files before the first is opened, durations are not. What a byte
  * costs is learnt from the files already done.
@@ -32,7 +32,7 @@
 #include "text/language.h"
 
 /* Shares of a file's work, as measured on two cores with a small model: what the progress bar is made of. */
-#define SHARE_READ 0.01
+#define SHARE_READ   0.01
 #define SHARE_DECODE 0.02
 #define SHARE_LISTEN 0.02
 
@@ -48,11 +48,10 @@ typedef struct walk_state {
 
     /* the file at work */
     size_t index;
-    double file_began, stage_began, told;
+    double file_began, stage_began, listened, told;
     const char *stage;
     int64_t audio_ms;
     double fraction, speed;
-    bool heard; /* the first pass is over */
 
     /* for the estimate of what is left */
     double bytes_done, seconds_done; /* of files that were computed */
@@ -68,7 +67,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------------ */
+/* ---- telling ---- */
 
 static double eta_all(const walk_state *w, double file_seconds, double eta_file)
 {
@@ -89,9 +88,19 @@ static int tell(walk_state *w, es_ingest_kind kind, uint64_t words, const char *
 
     if (!w->job->listen) return 0;
     if (kind == ES_INGEST_PROGRESS && w->fraction > 0.05 && spent > 0.5) eta = spent / w->fraction * (1 - w->fraction);
-    es_ingest_event e = {.kind = kind, .path = f->path, .index = w->index, .count = w->list.n, .stage = w->stage,
-                         .fraction = w->fraction, .eta_seconds = eta, .eta_all_seconds = eta_all(w, spent, eta),
-                         .speed = w->speed, .audio_ms = w->audio_ms, .seconds = spent, .words = words, .text = text};
+    es_ingest_event e = {.kind = kind,
+                         .path = f->path,
+                         .index = w->index,
+                         .count = w->list.n,
+                         .stage = w->stage,
+                         .fraction = w->fraction,
+                         .eta_seconds = eta,
+                         .eta_all_seconds = eta_all(w, spent, eta),
+                         .speed = w->speed,
+                         .audio_ms = w->audio_ms,
+                         .seconds = spent,
+                         .words = words,
+                         .text = text};
     w->told = t;
     if (w->job->listen(w->job->user, &e)) w->cancelled = true;
     return w->cancelled;
@@ -131,21 +140,21 @@ static int on_decode(void *user, const char *what, int64_t done, int64_t all)
     return progress(user, SHARE_READ + SHARE_DECODE * part(done, all), 0);
 }
 
-/* The first pass over the sound counts as little as it costs; the speed is that of the second. */
+/* The first pass over the sound counts as little as it costs; the speed is that of the second, which begins when the
+ * last word of the first was heard. */
 static int on_speech(void *user, const char *what, int64_t done_ms, int64_t all_ms)
 {
     walk_state *w = user;
-    double before = SHARE_READ + SHARE_DECODE, spent;
+    double before = SHARE_READ + SHARE_DECODE, t = now();
 
-    if (strcmp(what, "transcribing")) return progress(w, before + SHARE_LISTEN * part(done_ms, all_ms), 0);
-    if (!w->heard) {
-        w->heard = true;
-        stage_begin(w, "transcribing");
+    if (strcmp(what, "transcribing")) {
+        w->listened = t;
+        return progress(w, before + SHARE_LISTEN * part(done_ms, all_ms), 0);
     }
+    if (strcmp(w->stage, "transcribing")) stage_begin(w, "transcribing");
     before += SHARE_LISTEN;
-    spent = now() - w->stage_began;
-    return progress(w, before + (1 - before) * part(done_ms, all_ms),
-                    spent > 0 ? (double)done_ms / 1000 / spent : 0);
+    t -= w->listened;
+    return progress(w, before + (1 - before) * part(done_ms, all_ms), t > 0 ? (double)done_ms / 1000 / t : 0);
 }
 
 static int stop_walk(void *user)
@@ -154,7 +163,7 @@ static int stop_walk(void *user)
     return 0;
 }
 
-/* ---- settings: what a result was made with ------------------------------------------------------------------------ */
+/* ---- settings: what a result was made with ---- */
 
 char *es_ingest_settings(const es_transcribe_options *o)
 {
@@ -220,12 +229,13 @@ static void differences(char *out, size_t room, const walk_state *w, const es_ma
             n += more > 0 ? (size_t)more : 0;
         }
     }
-    if (!n && made->settings && strcmp(made->settings, w->settings)) snprintf(out, room, "it was made with other settings");
+    if (!n && made->settings && strcmp(made->settings, w->settings))
+        snprintf(out, room, "it was made with other settings");
     es_json_close(was);
     es_json_close(is);
 }
 
-/* ---- one file ----------------------------------------------------------------------------------------------------- */
+/* ---- one file ---- */
 
 /* The content hash, from the cache where the file is the one that was read before. */
 static int identify(walk_state *w, es_media_info *info, const char *path, es_err *err)
@@ -269,7 +279,8 @@ static bool is_known(walk_state *w, const es_media_info *info, const char *path)
         }
         differences(differs, sizeof differs, w, &made);
         es_printable(shown, sizeof shown, media.path ? media.path : "");
-        if (*differs) snprintf(text, sizeof text, "known, and kept as it is, although %s (--again computes it anew)", differs);
+        if (*differs)
+            snprintf(text, sizeof text, "known, and kept as it is, although %s (--again computes it anew)", differs);
         else if (moved) snprintf(text, sizeof text, "known, as %s", shown);
         else snprintf(text, sizeof text, "known");
         w->audio_ms = media.duration_ms;
@@ -336,8 +347,7 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
     note_damage(w, &r->media);
 
     stage_begin(w, "listening");
-    w->heard = false;
-    t = now();
+    w->listened = t = now();
     rc = speech(w, r, spool, err);
     t = now() - t;
     w->tally.speech_seconds += t;
@@ -383,8 +393,10 @@ static int ingest_file(walk_state *w, const char *path, es_err *err)
         if (rc == ES_OK) {
             w->tally.stored++;
             w->tally.audio_ms += r.media.duration_ms;
+            char id[33];
+            es_hash_hex(id, r.media.content);
             w->fraction = 1;
-            tell(w, ES_INGEST_STORED, r.transcript.n_words, NULL);
+            tell(w, ES_INGEST_STORED, r.transcript.n_words, id);
         }
     }
     es_claims_drop(w->claims, r.media.content);
@@ -422,7 +434,8 @@ static int check_speech(const es_ingest_job *job, es_err *err)
     if (language && strcmp(language, "auto") && strcmp(language, "each")) {
         index = es_language_index(language);
         if (index < 0)
-            return es_fail(err, ES_EARG, "there is no language %s; it is a code such as en, a name such as german, auto or each",
+            return es_fail(err, ES_EARG,
+                           "there is no language %s; it is a code such as en, a name such as german, auto or each",
                            es_printable(shown, sizeof shown, language));
         if (!dims->multilingual && index > 0)
             return es_fail(err, ES_EARG, "%s knows only English", es_session_asr_name(job->session));
@@ -435,7 +448,7 @@ static int check_speech(const es_ingest_job *job, es_err *err)
     return ES_OK;
 }
 
-/* ---- all files ---------------------------------------------------------------------------------------------------- */
+/* ---- all files ---- */
 
 static int each_file(walk_state *w, bool *put_off, es_err *err)
 {
@@ -450,7 +463,7 @@ static int each_file(walk_state *w, bool *put_off, es_err *err)
             int rc;
             if (pass && !put_off[i]) continue;
             put_off[i] = false;
-            w->index = i, w->stage = NULL, w->fraction = 0, w->audio_ms = 0, w->speed = 0;
+            w->index = i, w->stage = "reading", w->fraction = 0, w->audio_ms = 0, w->speed = 0;
             w->file_began = now();
             if (!waiting && tell(w, ES_INGEST_START, 0, NULL)) break;
             rc = f->fault ? es_fail(&why, ES_ENOTFOUND, "%s", f->fault) : ingest_file(w, f->path, &why);

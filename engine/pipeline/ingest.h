@@ -31,9 +31,9 @@ typedef struct es_ingest_event {
     const char *path;
     size_t index, count;
     const char *stage;
-    double fraction;                    /* 0 .. 1 of this file's work */
+    double fraction;                     /* 0 .. 1 of this file's work */
     double eta_seconds, eta_all_seconds; /* < 0: not known */
-    double speed;                       /* seconds of sound a second; 0: not known */
+    double speed;                        /* seconds of sound a second; 0: not known */
     int64_t audio_ms;
     double seconds;
     uint64_t words;
@@ -47,9 +47,9 @@ typedef struct es_ingest_job {
     es_session *session;
     es_store *store;
     es_transcribe_options speech;
-    int track;              /* from 0 */
-    bool again;             /* compute what is known once more */
-    es_ingest_fn listen;    /* may be NULL */
+    int track;           /* from 0 */
+    bool again;          /* compute what is known once more */
+    es_ingest_fn listen; /* may be NULL */
     void *user;
 } es_ingest_job;
 

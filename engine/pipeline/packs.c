@@ -151,8 +151,8 @@ int es_packs_choose_asr(const es_packs *p, const char *name, const es_pack_entry
         if (name && is_called(e, name)) {
             if (e->fault) return es_fail(err, ES_EMODEL, "%s", e->fault);
             if (strcmp(e->architecture, "whisper"))
-                return es_fail(err, ES_EMODEL, "%s is a pack of the architecture %s; a speech model has whisper", wanted,
-                               e->architecture);
+                return es_fail(err, ES_EMODEL, "%s is a pack of the architecture %s; a speech model has whisper",
+                               wanted, e->architecture);
             *out = e;
             return ES_OK;
         }

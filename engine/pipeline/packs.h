@@ -16,7 +16,7 @@ typedef struct es_pack_entry {
     char name[64], architecture[32];
     es_hash128 hash; /* of its data, as the metadata states it */
     uint64_t bytes;
-    char *fault;     /* a sentence, or NULL */
+    char *fault; /* a sentence, or NULL */
 } es_pack_entry;
 
 typedef struct es_packs {

@@ -20,8 +20,8 @@
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
-/* One recording at a time, one window after the other: the driver of the sequential loop needs no more, and on the CPU a
- * larger batch takes more memory without being faster. 227 rows take the longest prompt at once. */
+/* One recording at a time, one window after the other: the driver of the sequential loop needs no more, and on the CPU
+ * a larger batch takes more memory without being faster. 227 rows take the longest prompt at once. */
 enum { WINDOWS = 1, SLOTS = 1, PROMPT_ROWS = 227, SUPPRESSED_ROOM = 256 };
 
 struct es_session {
@@ -39,7 +39,7 @@ struct es_session {
     bool ready;
 };
 
-/* ---- devices ------------------------------------------------------------------------------------------------------ */
+/* ---- devices ---- */
 
 uint64_t es_session_default_budget(es_backend backend, uint64_t bytes_free)
 {
@@ -87,7 +87,7 @@ int es_session_choose(es_device_choice *out, const char *device, bool must_be_th
     return ES_OK;
 }
 
-/* ---- the plan ----------------------------------------------------------------------------------------------------- */
+/* ---- the plan ---- */
 
 /* Ids that are never sampled as text, and the blank: from the pack's own tokens. */
 static int suppressed(const es_bpe *b, int32_t *ids, size_t *n, int32_t *blank, es_err *err)
@@ -100,8 +100,8 @@ static int suppressed(const es_bpe *b, int32_t *ids, size_t *n, int32_t *blank, 
     return ES_OK;
 }
 
-static int plan_whisper(es_whisper **out, es_plan *p, const char *name, const es_weights *w, const es_whisper_dims *dims,
-                        const es_bpe *bpe, es_err *err)
+static int plan_whisper(es_whisper **out, es_plan *p, const char *name, const es_weights *w,
+                        const es_whisper_dims *dims, const es_bpe *bpe, es_err *err)
 {
     const es_whisper_limits limits = {
         .windows = WINDOWS, .slots = SLOTS, .prompt_rows = PROMPT_ROWS, .align = dims->n_pairs > 0};
@@ -170,7 +170,8 @@ static int plan_presets(es_plan *p, const char *with, es_whisper **models, int *
     char *list = strdup(with), *save = NULL;
     int rc = list ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory");
 
-    for (char *name = list ? strtok_r(list, ",", &save) : NULL; name && rc == ES_OK; name = strtok_r(NULL, ",", &save)) {
+    for (char *name = list ? strtok_r(list, ",", &save) : NULL; name && rc == ES_OK;
+         name = strtok_r(NULL, ",", &save)) {
         es_whisper_dims dims;
         if (!es_whisper_preset(&dims, name)) rc = unknown_preset(name, err);
         else if (*n == MOST_MODELS) rc = es_fail(err, ES_EARG, "--with takes at most %d names", MOST_MODELS);
@@ -207,8 +208,7 @@ int es_session_plan(const es_session_options *o, const char *with, es_session_lo
         if (rc == ES_OK) rc = tokens_open(&bpe, w, err);
         if (rc == ES_OK) rc = plan_whisper(&models[n++], p, entry->name, w, &dims, bpe, err);
     }
-    if (rc == ES_OK)
-        rc = es_plan_finish(p, o->budget ? o->budget : es_session_default_budget(where.backend, 0), err);
+    if (rc == ES_OK) rc = es_plan_finish(p, o->budget ? o->budget : es_session_default_budget(where.backend, 0), err);
     if (rc == ES_OK) rc = plan_look(p, look, text, bytes, err);
     for (int i = 0; i < n; i++) es_whisper_close(models[i]);
     es_plan_close(p);
@@ -218,7 +218,7 @@ int es_session_plan(const es_session_options *o, const char *with, es_session_lo
     return rc;
 }
 
-/* ---- a session ---------------------------------------------------------------------------------------------------- */
+/* ---- a session ---- */
 
 int es_session_open(es_session **out, const es_session_options *o, es_err *err)
 {
@@ -237,7 +237,8 @@ int es_session_open(es_session **out, const es_session_options *o, es_err *err)
     if (rc == ES_OK) rc = es_packs_choose_asr(&packs, o->asr, &entry, err);
     if (rc == ES_OK) {
         for (size_t i = 0; i < packs.n; i++)
-            if (packs.at[i].fault && &packs.at[i] != entry) es_log(ES_LOG_WARN, "%s; it is passed over", packs.at[i].fault);
+            if (packs.at[i].fault && &packs.at[i] != entry)
+                es_log(ES_LOG_WARN, "%s; it is passed over", packs.at[i].fault);
         snprintf(s->pack_name, sizeof s->pack_name, "%s", entry->name);
         s->pack_hash = entry->hash;
         s->pack_path = strdup(entry->path);

@@ -1,8 +1,8 @@
 /*
  * session.h - the models of a process: chosen packs, one plan, one arena, one device.
  *
- * es_session_open() is cheap: it looks at the packs, chooses, and refuses what cannot work. es_session_ready() does what
- * costs time and memory - plan, device, arena, weights - the first time it is called, so that a command that finds
+ * es_session_open() is cheap: it looks at the packs, chooses, and refuses what cannot work. es_session_ready() does
+ * what costs time and memory - plan, device, arena, weights - the first time it is called, so that a command that finds
  * everything in the library already reads no weights. Used from one thread.
  */
 #ifndef ES_SESSION_H
@@ -45,8 +45,8 @@ uint64_t es_session_arena_bytes(const es_session *s);
 
 /* ---- the plan alone, without device or weights ---- */
 typedef enum es_session_look { ES_LOOK_TEXT, ES_LOOK_JSON, ES_LOOK_SVG } es_session_look;
-/* with: names of architectures separated by commas, or NULL for the packs that o chooses. *text is the caller's to free.
- * With ES_EBUDGET the sentence says what would be needed and *text is NULL. */
+/* with: names of architectures separated by commas, or NULL for the packs that o chooses. *text is the caller's to
+ * free. With ES_EBUDGET the sentence says what would be needed and *text is NULL. */
 int es_session_plan(const es_session_options *o, const char *with, es_session_look look, char **text, size_t *bytes,
                     es_err *err);
 

@@ -136,8 +136,7 @@ int es_walk_add(es_walk *w, const char *path, int (*stop)(void *user), void *use
     rc = note_folder(&k, &st);
     if (rc <= 0) return rc; /* walked before */
     rc = folder(&k, path, 0);
-    if (rc == ES_OK && w->n == before)
-        rc = add_fault(&k, path, "the folder holds nothing with a known media ending");
+    if (rc == ES_OK && w->n == before) rc = add_fault(&k, path, "the folder holds nothing with a known media ending");
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /*
  * walk.h - the files that paths stand for: themselves, or what lies below a folder and has a known media ending.
  *
- * Folders are walked in the order of their names' bytes, whatever the file system's own order; links are followed, and a
- * folder that is reached a second time, by a link or twice on the command line, is not walked again. Names that begin
+ * Folders are walked in the order of their names' bytes, whatever the file system's own order; links are followed, and
+ * a folder that is reached a second time, by a link or twice on the command line, is not walked again. Names that begin
  * with a dot are passed over inside folders.
  */
 #ifndef ES_WALK_H
@@ -14,9 +14,9 @@
 #include "base/err.h"
 
 typedef struct es_walk_file {
-    char *path;     /* as given, or the given folder's with the way below it */
+    char *path; /* as given, or the given folder's with the way below it */
     uint64_t bytes;
-    char *fault;    /* why there is nothing to take here: a sentence; else NULL */
+    char *fault; /* why there is nothing to take here: a sentence; else NULL */
 } es_walk_file;
 
 typedef struct es_walk {

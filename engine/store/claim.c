@@ -1,9 +1,9 @@
 /*
  * claim.c - claims as byte locks.
  *
- * The locks belong to the open file description, not to the process (F_OFD_SETLK), so that closing some other descriptor
- * of the same file in this process does not drop them. Two recordings whose hashes name the same byte (one in 2^62) only
- * wait for each other.
+ * The locks belong to the open file description, not to the process (F_OFD_SETLK), so that closing some other
+ * descriptor of the same file in this process does not drop them. Two recordings whose hashes name the same byte (one
+ * in 2^62) only wait for each other.
  */
 #define _GNU_SOURCE
 #include "store/claim.h"
@@ -38,8 +38,8 @@ int es_claims_open(es_claims **out, const char *dir, es_err *err)
     c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (c->fd < 0) {
         char shown[512];
-        rc = es_fail(err, ES_ELIBRARY, "%s: cannot be opened for writing: %s", es_printable(shown, sizeof shown, c->path),
-                     strerror(errno));
+        rc = es_fail(err, ES_ELIBRARY, "%s: cannot be opened for writing: %s",
+                     es_printable(shown, sizeof shown, c->path), strerror(errno));
         goto out;
     }
     *out = c;

@@ -1,9 +1,9 @@
 /*
  * claim.h - which process works on which recording.
  *
- * Processes that share a library take different recordings: a claim is a kernel lock on one byte, at the place the content
- * hash names, of a file in the library's folder. It says nothing about what is stored, it dies with the process, and the
- * file stays empty.
+ * Processes that share a library take different recordings: a claim is a kernel lock on one byte, at the place the
+ * content hash names, of a file in the library's folder. It says nothing about what is stored, it dies with the
+ * process, and the file stays empty.
  */
 #ifndef ES_CLAIM_H
 #define ES_CLAIM_H
