@@ -109,5 +109,6 @@ const char *es_source_base(const char *path); /* what follows the last slash */
 /* ---- the readers; each fills an open source, then calls es_source_ready() ---- */
 int es_safetensors_read(es_source *s, const char *path, es_err *err);         /* one file, or an index of shards */
 int es_ct2_read(es_source *s, const char *path, es_err *err);                 /* model.bin of CTranslate2 */
+int es_torch_read(es_source *s, const char *path, es_err *err);               /* a checkpoint, zip or legacy */
 
 #endif
