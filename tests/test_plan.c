@@ -637,6 +637,79 @@ static void plans_can_be_looked_at(void)
     }
 }
 
+/* ---- nothing at all ---- */
+
+static void no_rows(es_run *r, void *user)
+{
+    small *m = user;
+    es_tensor none = es_new2(r, ES_F32, 0, WIDE);
+
+    es_cast_to(r, none, es_row_range(m->in, 3, 0));
+    es_tensor y = es_linear(r, none, m->layers[0].out, NULL, ES_ACT_NONE);
+    es_cast_to(r, es_row_range(m->out, 0, 0), y);
+}
+
+static void nothing_is_a_size(void)
+{
+    unsigned char *bytes;
+    es_weights *w = open_pack(&bytes, "F32");
+    float out[ROWS * WIDE];
+    es_err err = {0};
+
+    for (int with_model = 0; with_model < 2; with_model++) {
+        es_plan *p = NULL;
+        es_model *model = NULL;
+        es_device *d = NULL;
+        es_arena *a = NULL;
+        es_program *g = NULL;
+        es_plan_totals t;
+        small m = {0};
+        CHECK_INT(es_plan_open(&p, ES_CPU, 1, NULL), ES_OK);
+        if (with_model) {
+            CHECK_INT(es_plan_model(p, &model, "small", w, ES_F32, ES_F32, bind_small, &m, NULL), ES_OK);
+            es_plan_state(model, &m.in, "in", ES_F32, 2, (const int[]){ROWS, WIDE});
+            es_plan_state(model, &m.out, "out", ES_F32, 2, (const int[]){ROWS, WIDE});
+            es_plan_program(model, &g, "no_rows", no_rows, &m);
+        }
+        CHECK_INT(es_plan_finish(p, 0, NULL), ES_OK);
+        es_plan_totals_get(p, &t);
+        CHECK_INT(t.scratch, 0);
+        free(printed(p, false));
+        char *svg = printed(p, true);
+        CHECK(xml_elements(svg) > 5);
+        free(svg);
+        CHECK_INT(es_device_open(&d, ES_CPU, 0, 1, NULL, NULL), 0);
+        CHECK(es_arena_open(&a, p, d, &err) == ES_OK, "%s", err.text);
+        if (a && with_model) {
+            CHECK_INT(es_arena_load(a, NULL), ES_OK);
+            es_program_run(g, a);
+            es_state_get(a, m.out, 0, out, sizeof out);
+            for (int i = 0; i < ROWS * WIDE; i++) CHECK(out[i] == 0, "an op of no rows wrote at %d", i);
+        }
+        es_arena_close(a);
+        es_device_close(d);
+        es_plan_close(p);
+    }
+    es_weights_close(w);
+    free(bytes);
+}
+
+static void wrong_devices_are_refused(void)
+{
+    es_plan *p = NULL;
+    es_device *d = NULL;
+    es_arena *a = NULL;
+    es_err err = {0};
+
+    es_plan_open(&p, ES_CPU, 1, NULL);
+    es_plan_finish(p, 0, NULL);
+    CHECK_INT(es_device_open(&d, ES_CPU, 0, 4, NULL, NULL), 0);
+    CHECK_INT(es_arena_open(&a, p, d, &err), ES_EARG); /* a workspace for one thread, a device with four */
+    CHECK(!a && strstr(err.text, "4 threads"), "%s", err.text);
+    es_device_close(d);
+    es_plan_close(p);
+}
+
 /* ---- our own mistakes ---- */
 
 typedef struct mistake {
@@ -745,6 +818,8 @@ static const es_test tests[] = {
     {"budget_is_kept", budget_is_kept},
     {"absurd_sizes_are_refused", absurd_sizes_are_refused},
     {"plans_can_be_looked_at", plans_can_be_looked_at},
+    {"nothing_is_a_size", nothing_is_a_size},
+    {"wrong_devices_are_refused", wrong_devices_are_refused},
     {"mistakes_are_caught", mistakes_are_caught},
 };
 

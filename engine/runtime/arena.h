@@ -1,10 +1,14 @@
 /*
  * arena.h - one block per device, laid out by a plan.
  *
- *     | workspace of the ops | weights | state | scratch |
+ *     | workspace      | weights            | state                | scratch            |
+ *     | within one op  | as long as it is   | between programs,    | within one program |
+ *     |                | open               | zeroed at open       |                    |
  *
- * es_arena_open() takes the block, sets the address of every state tensor and zeroes state; es_arena_load() fills the
- * weights. After that nothing is allocated until es_arena_close(). The plan and the device must outlive the arena.
+ * es_arena_open() takes the block, writes every address into the field of the model that wants it, and zeroes state;
+ * es_arena_load() fills the weights. After that nothing is allocated until es_arena_close(): memory cannot run out
+ * half-way through a file, and a forward pass needs no error branch. The plan and the device must outlive the arena.
+ * One thread at a time.
  */
 #ifndef ES_ARENA_H
 #define ES_ARENA_H

@@ -9,6 +9,21 @@
  *
  *     arena  | workspace | weights of all models | state of all models | scratch: the largest program |
  *
+ * Scratch is where planning pays. A temporary lives from the op that first writes it to the op that last reads it, and
+ * temporaries whose lives do not meet may have the same address. One layer of an encoder, ops from left to right:
+ *
+ *      op      norm    qkv     attend  out     norm    up      down
+ *             +---------------+---------------+---------------+
+ *      ^      | n  [T, C]     | a  [T, C]     | n  [T, C]     |
+ *      |      +-------+-------+-------+-------+-------+-------+-------+
+ *   address           | q  [T, 3C]    |               | h  [T, 4C]    |
+ *      |      +-------+---------------+---------------+---------------+
+ *      |      | x  [T, C], changed in place by out and down           |
+ *             +-------------------------------------------------------+
+ *
+ * so the layers of a model take no more than one of them: 46 MB of scratch for Whisper large-v3's encoder, where every
+ * tensor for itself would take 2983 MB. `earshot plan --svg` draws this picture of the real programs.
+ *
  * A program takes no arguments: its inputs and outputs are state, its changing sizes are read from state by the ops, so
  * that every run issues the same calls on the same addresses, and CUDA replays a captured graph. The plan keeps a hash
  * of each program's op sequence; every run asserts it.

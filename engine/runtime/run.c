@@ -138,8 +138,9 @@ static void note(es_run *r)
 static bool overlap(es_tensor a, es_tensor b)
 {
     uintptr_t x = (uintptr_t)a.p, y = (uintptr_t)b.p;
+    size_t n = es_tensor_bytes(a), m = es_tensor_bytes(b);
 
-    return x < y + es_tensor_bytes(b) && y < x + es_tensor_bytes(a);
+    return n && m && x < y + m && y < x + n;
 }
 
 static void check(es_run *r)
