@@ -1,9 +1,9 @@
 /*
  * bench_kernels.c - ops alone, at the shapes of real models: GFLOP/s and GB/s beside what the machine can do.
  *
- * Two baselines are measured first: a library SGEMM of 1500 x 2048 x 2048 (where CMake found OpenBLAS) for what is bound by
- * arithmetic, and the speed of reading 256 MiB for what is bound by memory. Every line is the median of n runs and ends
- * in a hash of the output, so that a change of bits shows beside a change of speed.
+ * Two baselines are measured first: a library SGEMM of 1500 x 2048 x 2048 (where CMake found OpenBLAS) for what is
+ * bound by arithmetic, and the speed of reading 256 MiB for what is bound by memory. Every line is the median of n runs
+ * and ends in a hash of the output, so that a change of bits shows beside a change of speed.
  *
  *     bench_kernels [isa [threads]]
  */
@@ -170,10 +170,11 @@ static void linears(bench *b, es_dtype t, int rows, int O, int I, es_act act)
     size_t each = b->traits->matrix_bytes(t, O, I);
     char *more = take(b, each * (size_t)copies);
     for (int i = 0; i < copies; i++) memcpy(more + each * (size_t)i, W.p, each);
-    MEDIAN(s, for (int i = 0; i < copies; i++) {
-        W.p = more + each * (size_t)i;
-        b->o->linear(b->d, y, ES_F32, x, ES_F32, W, bias, NULL, rows, act, false);
-    });
+    MEDIAN(
+        s, for (int i = 0; i < copies; i++) {
+            W.p = more + each * (size_t)i;
+            b->o->linear(b->d, y, ES_F32, x, ES_F32, W, bias, NULL, rows, act, false);
+        });
     snprintf(name, sizeof name, "linear %s %d x %d x %d%s", es_dtype_name(t), rows, O, I,
              act == ES_ACT_GELU ? " gelu" : "");
     report(b, name, s / copies, rows > 8 ? flops : 0, rows <= 8 ? bytes : 0, y, (size_t)rows * (size_t)O * sizeof *y);
@@ -205,10 +206,12 @@ static void cached(bench *b, int R, int T, int H, int D)
     float *K = noise(b, each * (size_t)R * copies, 1), *V = noise(b, each * (size_t)R * copies, 1),
           *q = noise(b, (size_t)(R * H * D), 1), *y = take(b, (size_t)(R * H * D) * sizeof *y);
     int32_t *slot = take(b, 4 * (size_t)R);
-    MEDIAN(s, for (size_t i = 0; i < copies; i++) {
-        for (int r = 0; r < R; r++) slot[r] = r + (int)i * R;
-        b->o->attend_cached(b->d, ES_F32, y, q, H * D, K, V, slot, NULL, NULL, NULL, R, T, H, D, 0.125f, NULL, NULL, 0);
-    });
+    MEDIAN(
+        s, for (size_t i = 0; i < copies; i++) {
+            for (int r = 0; r < R; r++) slot[r] = r + (int)i * R;
+            b->o->attend_cached(b->d, ES_F32, y, q, H * D, K, V, slot, NULL, NULL, NULL, R, T, H, D, 0.125f, NULL, NULL,
+                                0);
+        });
     snprintf(name, sizeof name, "attend_cached R %d T %d H %d D %d", R, T, H, D);
     report(b, name, s / (double)copies, 0, 8.0 * (double)each * R, y, (size_t)(R * H * D) * sizeof *y);
 }
@@ -250,23 +253,38 @@ static void rows(bench *b)
     b->at = b->start;
     float *logits = noise(b, (size_t)V, 20);
     es_pick_slot *slots = take(b, sizeof *slots);
-    es_pick_vocab vocab = {.V = V, .eot = 50257, .sot = 50258, .lang_begin = 50259, .n_lang = 99, .no_speech = 50362,
-                           .no_timestamps = 50363, .timestamp_begin = 50364, .blank = 220, .max_pos = 448};
+    es_pick_vocab vocab = {.V = V,
+                           .eot = 50257,
+                           .sot = 50258,
+                           .lang_begin = 50259,
+                           .n_lang = 99,
+                           .no_speech = 50362,
+                           .no_timestamps = 50363,
+                           .timestamp_begin = 50364,
+                           .blank = 220,
+                           .max_pos = 448};
     uint32_t *suppress = take(b, (size_t)(V + 31) / 32 * 4);
     int32_t *tokens = take(b, 448 * 4), *next = take(b, 64);
     memset(suppress, 0, (size_t)(V + 31) / 32 * 4);
     for (int i = 0; i < 2; i++) {
         MEDIAN(s, {
-            *slots = (es_pick_slot){.mode = ES_PICK_TEXT, .n = 5, .n_max = 224, .last = 7, .last2 = 8, .timestamps = 1,
-                                    .last_time = 50364, .temperature = (float)i, .pos = 9};
+            *slots = (es_pick_slot){.mode = ES_PICK_TEXT,
+                                    .n = 5,
+                                    .n_max = 224,
+                                    .last = 7,
+                                    .last2 = 8,
+                                    .timestamps = 1,
+                                    .last_time = 50364,
+                                    .temperature = (float)i,
+                                    .pos = 9};
             b->o->pick(b->d, slots, logits, NULL, suppress, vocab, tokens, next, next + 1, next + 2, next + 3, 1);
         });
         report(b, i ? "pick, sampled" : "pick, arg-max", s, 0, 4.0 * V, slots, sizeof *slots);
     }
     b->at = b->start;
     float *small = noise(b, 64, 1), *out = take(b, 64 * 4);
-    MEDIAN(s, for (int i = 0; i < 1000; i++) b->o->layernorm(b->d, ES_F32, out, small, NULL, small, small, NULL, 1, 64,
-                                                             1e-5f));
+    MEDIAN(s, for (int i = 0; i < 1000; i++)
+                  b->o->layernorm(b->d, ES_F32, out, small, NULL, small, small, NULL, 1, 64, 1e-5f));
     report(b, "layernorm 1 x 64: the cost of a call", s / 1000, 0, 0, out, 64 * 4);
 }
 

@@ -7,8 +7,8 @@
  *
  *     s[q][k] = chain over D of (scale q) k        p = exp(s - m)        o[q][d] = chain over keys of p v
  *
- * with m the largest score so far. When a block raises m, sum and o are first multiplied by exp(old m - m). Blocks start
- * at the sequence's first key, so the order of every sum depends on the row alone.
+ * with m the largest score so far. When a block raises m, sum and o are first multiplied by exp(old m - m). Blocks
+ * start at the sequence's first key, so the order of every sum depends on the row alone.
  *
  * Single queries. Scores are sixteen-lane dot products, the softmax spans all keys at once, and o is one chain over the
  * keys. The bound is memory: each cached number is used once.
@@ -34,13 +34,13 @@ enum { SCORES = ES_KEY_BLOCK + ES_ROW_PAD /* stride of a row of scores */ };
 
 /* What a job keeps in its thread's scratch; the sizes are for the widest head, 256. */
 typedef struct attend_room {
-    float *k;      /* [512 / 16][D][16] */
-    float *v;      /* [ceil(D / 16), even][512][16] */
-    float *s;      /* [14][512 + 16] */
-    float *q;      /* [14][D + 16] */
-    float *o;      /* [rows of a job][D, padded to 32] */
+    float *k;         /* [512 / 16][D][16] */
+    float *v;         /* [ceil(D / 16), even][512][16] */
+    float *s;         /* [14][512 + 16] */
+    float *q;         /* [14][D + 16] */
+    float *o;         /* [rows of a job][D, padded to 32] */
     float *max, *sum; /* [rows of a job] */
-    float *row;    /* [D] */
+    float *row;       /* [D] */
 } attend_room;
 
 /* Rows that a job may have: as many as fit where 252 of the widest head do. */
@@ -120,8 +120,8 @@ static void strip(const attend_call *c, const attend_room *m, size_t q_row, int 
         for (int j = seen; j < keys; j++) s[j] = 0;
     }
     for (int j = 0; j < wide; j += l->tile_cols)
-        l->tile(rows, keys, m->s, SCORES, m->v + (size_t)j * ES_KEY_BLOCK, ES_KEY_BLOCK * ES_LANES,
-                m->o + r * wide + j, (size_t)wide, key0 == 0);
+        l->tile(rows, keys, m->s, SCORES, m->v + (size_t)j * ES_KEY_BLOCK, ES_KEY_BLOCK * ES_LANES, m->o + r * wide + j,
+                (size_t)wide, key0 == 0);
 }
 
 static void attend_job(void *arg, int job, int thread)
@@ -158,8 +158,21 @@ void es_cpu_attend(es_device *dev, es_dtype t, void *y, const void *q, int ldq, 
                    es_mask mask)
 {
     es_cpu *d = es_cpu_of(dev);
-    attend_call c = {.d = d, .t = t, .y = y, .q = q, .k = k, .v = v, .ldq = ldq, .ldk = ldk, .ldv = ldv,
-                     .bounds = bounds, .H = H, .Hkv = Hkv, .D = D, .scale = scale, .mask = mask};
+    attend_call c = {.d = d,
+                     .t = t,
+                     .y = y,
+                     .q = q,
+                     .k = k,
+                     .v = v,
+                     .ldq = ldq,
+                     .ldk = ldk,
+                     .ldv = ldv,
+                     .bounds = bounds,
+                     .H = H,
+                     .Hkv = Hkv,
+                     .D = D,
+                     .scale = scale,
+                     .mask = mask};
 
     (void)N;
     assert(D % 8 == 0 && D <= ES_HEAD_MAX);
@@ -231,8 +244,22 @@ void es_cpu_attend_cached(es_device *dev, es_dtype t, void *y, const void *q, in
                           int T, int H, int D, float scale, float *scores, const int32_t *heads, int n_pairs)
 {
     es_cpu *d = es_cpu_of(dev);
-    cached_call c = {.d = d, .t = t, .y = y, .q = q, .ldq = ldq, .K = K, .V = V, .slot = slot, .len = len,
-                     .parent = parent, .heads = heads, .T = T, .H = H, .D = D, .n_pairs = n_pairs, .scale = scale,
+    cached_call c = {.d = d,
+                     .t = t,
+                     .y = y,
+                     .q = q,
+                     .ldq = ldq,
+                     .K = K,
+                     .V = V,
+                     .slot = slot,
+                     .len = len,
+                     .parent = parent,
+                     .heads = heads,
+                     .T = T,
+                     .H = H,
+                     .D = D,
+                     .n_pairs = n_pairs,
+                     .scale = scale,
                      .scores = scores};
 
     assert(((size_t)T + 3 * (size_t)D) * sizeof(float) <= ES_THREAD_BYTES);

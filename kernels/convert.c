@@ -121,8 +121,8 @@ void es_cpu_gather(es_device *d, es_dtype t, void *y, const void *x, const int32
 }
 
 /* The row of one output in the panel layout: every sixteenth value of its panel. */
-void es_cpu_embed(es_device *dev, es_dtype t, void *y, es_matrix E, const float *P, const int32_t *id, const int32_t *pos,
-                  const int32_t *rows, int R)
+void es_cpu_embed(es_device *dev, es_dtype t, void *y, es_matrix E, const float *P, const int32_t *id,
+                  const int32_t *pos, const int32_t *rows, int R)
 {
     const es_cpu *d = es_cpu_of(dev);
     int live = es_live(rows, R);
@@ -174,8 +174,17 @@ void es_cpu_kv_store(es_device *d, es_dtype t, void *K, void *V_, const void *k,
                      const int32_t *slot, const int32_t *pos, const int32_t *rows, int R, int T, int H, int D)
 {
     size_t e = es_dtype_bytes(t);
-    store_call c = {.K = K, .V_ = V_, .k = k, .v = v, .ldk = (size_t)ldk * e, .ldv = (size_t)ldv * e,
-                    .head = (size_t)D * e, .slot = slot, .pos = pos, .T = (size_t)T, .H = (size_t)H};
+    store_call c = {.K = K,
+                    .V_ = V_,
+                    .k = k,
+                    .v = v,
+                    .ldk = (size_t)ldk * e,
+                    .ldv = (size_t)ldv * e,
+                    .head = (size_t)D * e,
+                    .slot = slot,
+                    .pos = pos,
+                    .T = (size_t)T,
+                    .H = (size_t)H};
 
     es_cpu_for(es_cpu_of(d), es_live(rows, R), 65536 / (H * D) + 1, store_rows, &c);
 }

@@ -2,9 +2,9 @@
  * cpu.h - the inside of the CPU backend: the device, its share-out of work, and the inner loops of one instruction set.
  *
  * Ops are written once, in C, over the inner loops of es_lanes. These exist once as source (lanes_body.h) and are
- * compiled for each instruction set; the device takes the best the machine has. Every one of them gives the same bits on
- * every set: elementwise ones because each element goes through the same operations, sums because they are defined over
- * sixteen lanes and one tree whatever the width of the registers.
+ * compiled for each instruction set; the device takes the best the machine has. Every one of them gives the same bits
+ * on every set: elementwise ones because each element goes through the same operations, sums because they are defined
+ * over sixteen lanes and one tree whatever the width of the registers.
  *
  * Layout of a weight matrix: panels of 16 outputs, [ceil(O/16)][I][16] of its dtype, the outputs past O zero. So the
  * sixteen weights that meet one input are one or two register loads, in both kinds of product.
@@ -19,16 +19,16 @@
 #include "kernels/pool.h"
 
 enum {
-    ES_LANES = 16,        /* width of a panel, and lanes of every sum */
-    ES_FEW_ROWS = 8,      /* products of at most this many rows stream the panels instead of unpacking them */
-    ES_TILE_ROWS = 14,    /* the largest microkernel */
-    ES_BLOCK_ROWS = 252,  /* of a block of a product: a multiple of 14, of 6 and of 4 */
+    ES_LANES = 16,       /* width of a panel, and lanes of every sum */
+    ES_FEW_ROWS = 8,     /* products of at most this many rows stream the panels instead of unpacking them */
+    ES_TILE_ROWS = 14,   /* the largest microkernel */
+    ES_BLOCK_ROWS = 252, /* of a block of a product: a multiple of 14, of 6 and of 4 */
     ES_BLOCK_COLS = 256,
     ES_BLOCK_DEPTH = 512,
-    ES_ROW_PAD = 16,      /* floats between copied rows, so that their addresses do not share cache sets */
-    ES_KEY_BLOCK = 512,   /* keys that attention takes at once */
-    ES_HEAD_MAX = 256,    /* widest head */
-    ES_MEL_LANES = 8,     /* frames that the Fourier transform takes at once */
+    ES_ROW_PAD = 16,    /* floats between copied rows, so that their addresses do not share cache sets */
+    ES_KEY_BLOCK = 512, /* keys that attention takes at once */
+    ES_HEAD_MAX = 256,  /* widest head */
+    ES_MEL_LANES = 8,   /* frames that the Fourier transform takes at once */
 };
 
 /* What a product does with a finished sum s: y = act(s + b) (+ y if add) (+ pos). n outputs of one row. */
@@ -48,15 +48,16 @@ typedef struct es_lanes {
                  bool first);
     /* c[m][n * 16] = x[m][I] times n panels of dtype t starting at w; m <= 8. */
     void (*few)(int m, int n, int I, const float *x, size_t ldx, const void *w, es_dtype t, float *c, size_t ldc);
-    void (*widen)(float *y, const void *x, es_dtype t, size_t n); /* any float dtype to f32 */
+    void (*widen)(float *y, const void *x, es_dtype t, size_t n);    /* any float dtype to f32 */
     void (*finish)(float *y, const float *s, size_t n, es_finish f); /* y may be s unless add */
     /* Sixteen-lane sums: lane l takes elements l, l + 16, ... in order; the lanes are joined by halves. */
     float (*sum)(const float *x, size_t n);
     float (*sum_square)(const float *x, size_t n, float mean); /* of (x - mean) */
     /* y[r] = sum over i of x[i] k[r * ld + i], for each of `rows` rows */
     void (*dots)(float *y, const float *x, const float *k, size_t ld, int rows, size_t n);
-    float (*max)(const float *x, size_t n);                     /* -inf for n = 0 */
-    float (*exp_sum)(float *y, const float *x, size_t n, float max); /* y = exp(x - max); returns their sum. y may be x */
+    float (*max)(const float *x, size_t n); /* -inf for n = 0 */
+    float (*exp_sum)(float *y, const float *x, size_t n,
+                     float max); /* y = exp(x - max); returns their sum. y may be x */
     void (*scale)(float *y, const float *x, size_t n, float by);
     void (*norm)(float *y, const float *x, const float *g, const float *b, size_t n, float mean, float by);
     /* y[n] (+)= sum over rows of p[row] v[row * ld + i], each one chain over rows; starts at y unless first */

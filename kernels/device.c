@@ -1,10 +1,10 @@
 /*
  * device.c - opening devices of either backend, and the CPU's own: memory, copies, graphs that are nothing.
  *
- * On the CPU an op has finished when its call returns, so copies are memcpy, a graph does not exist, and no fault can be
- * kept: the only things that can fail are opening (no such instruction set, no threads) and taking the arena. The arena
- * is an anonymous mapping, asked for in large pages (a weight panel walks through megabytes at a stride of one line, and
- * small pages cost a tenth of the speed there) and touched to its end so that a lack of memory shows at once.
+ * On the CPU an op has finished when its call returns, so copies are memcpy, a graph does not exist, and no fault can
+ * be kept: the only things that can fail are opening (no such instruction set, no threads) and taking the arena. The
+ * arena is an anonymous mapping, asked for in large pages (a weight panel walks through megabytes at a stride of one
+ * line, and small pages cost a tenth of the speed there) and touched to its end so that a lack of memory shows at once.
  */
 #define _GNU_SOURCE
 #include "kernels/cpu.h"

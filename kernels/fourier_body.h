@@ -1,11 +1,12 @@
 /*
  * fourier_body.h - the power spectrum of 400 real samples, eight frames side by side in double precision.
  *
- *     z[n] = x[2n] + i x[2n+1]  ->  Z = 200-point transform (5 * 5 * 4 * 2)  ->  X[k], k = 0 .. 200, from Z[k], Z[200-k]
+ *     z[n] = x[2n] + i x[2n+1]  ->  Z = 200-point transform (5 * 5 * 4 * 2)  ->  X[k], k = 0 .. 200, from Z[k],
+ * Z[200-k]
  *
- * The transform is Stockham's: each stage reads one array and writes the other in order, so no digit reversal. A lane is
- * a frame, so no arithmetic crosses lanes and every instruction set gives the same bits. Double, because the mel floor
- * lies 80 dB below the loudest bin of the window and this whole stage is 1 % of the smallest encoder.
+ * The transform is Stockham's: each stage reads one array and writes the other in order, so no digit reversal. A lane
+ * is a frame, so no arithmetic crosses lanes and every instruction set gives the same bits. Double, because the mel
+ * floor lies 80 dB below the loudest bin of the window and this whole stage is 1 % of the smallest encoder.
  */
 #include "kernels/mel_tables.h"
 

@@ -34,10 +34,11 @@ typedef int32_t VI __attribute__((vector_size(VW * 4)));
 typedef double VD __attribute__((vector_size(VW * 4))); /* VW / 2 doubles */
 
 #define INLINE static inline __attribute__((always_inline))
+/* for (int i = 0; i < n; i++), written out in full; n is known when it is compiled. */
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL(i, n) _Pragma("clang loop unroll(full)") for (int i = 0; i < (n); i++)
 #else
-#define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL(i, n) _Pragma("GCC unroll 32") for (int i = 0; i < (n); i++)
 #endif
 
 INLINE V v_load(const float *p)
@@ -118,8 +119,7 @@ INLINE V v_widen(const void *p, size_t at, es_dtype t)
     if (t == ES_F16)
         return (V){es_half_to_float(h[0]), es_half_to_float(h[1]), es_half_to_float(h[2]), es_half_to_float(h[3])};
 #endif
-    return (V){es_bfloat_to_float(h[0]), es_bfloat_to_float(h[1]), es_bfloat_to_float(h[2]),
-               es_bfloat_to_float(h[3])};
+    return (V){es_bfloat_to_float(h[0]), es_bfloat_to_float(h[1]), es_bfloat_to_float(h[2]), es_bfloat_to_float(h[3])};
 #endif
 }
 

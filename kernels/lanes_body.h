@@ -43,7 +43,7 @@ INLINE void store_some(float *y, V v, size_t n)
             __VA_ARGS__;                                                                                               \
         }                                                                                                              \
         if (at < (n)) {                                                                                                \
-            const size_t left = (n) - at;                                                                              \
+            const size_t left = (n)-at;                                                                                \
             __VA_ARGS__;                                                                                               \
         }                                                                                                              \
     } while (0)
@@ -53,12 +53,12 @@ INLINE void store_some(float *y, V v, size_t n)
     do {                                                                                                               \
         size_t whole_ = (n) & ~(size_t)(ES_LANES - 1);                                                                 \
         for (size_t i_ = 0; i_ < whole_; i_ += ES_LANES)                                                               \
-            UNROLL for (int j = 0; j < VN; j++) {                                                                      \
+            UNROLL (j, VN) {                                                                                           \
                 const size_t at = i_ + (size_t)j * VW, left = VW;                                                      \
                 __VA_ARGS__;                                                                                           \
             }                                                                                                          \
         for (int j = 0; j < VN && whole_ < (n); j++) {                                                                 \
-            const size_t at = whole_ + (size_t)j * VW, left = at < (n) ? (n) - at : 0;                                 \
+            const size_t at = whole_ + (size_t)j * VW, left = at < (n) ? (n)-at : 0;                                   \
             __VA_ARGS__;                                                                                               \
         }                                                                                                              \
     } while (0)
@@ -81,9 +81,14 @@ static void widen(float *y, const void *x, es_dtype t, size_t n)
 
 INLINE void finish_as(float *y, const float *s, size_t n, es_finish f, es_act act)
 {
-    EACH(n, V v = load_some(s + at, left, 0); if (f.b) v = v + load_some(f.b + at, left, 0); v = v_act(v, act);
-         if (f.add) v = v + load_some(y + at, left, 0); if (f.pos) v = v + load_some(f.pos + at, left, 0);
-         store_some(y + at, v, left));
+    EACH(n, {
+        V v = load_some(s + at, left, 0);
+        if (f.b) v = v + load_some(f.b + at, left, 0);
+        v = v_act(v, act);
+        if (f.add) v = v + load_some(y + at, left, 0);
+        if (f.pos) v = v + load_some(f.pos + at, left, 0);
+        store_some(y + at, v, left);
+    });
 }
 
 static void finish(float *y, const float *s, size_t n, es_finish f)
@@ -111,7 +116,10 @@ static float sum_square(const float *x, size_t n, float mean)
 {
     V s[VN] = {{0}};
 
-    SIXTEENS(n, V v = load_some(x + at, left, mean) - v_set(mean); s[j] = v_fma(v, v, s[j]));
+    SIXTEENS(n, {
+        V v = load_some(x + at, left, mean) - v_set(mean);
+        s[j] = v_fma(v, v, s[j]);
+    });
     return v_join(s);
 }
 
@@ -122,10 +130,13 @@ static void dots(float *y, const float *x, const float *k, size_t ld, int rows, 
 
     for (; r + 4 <= rows; r += 4, k += 4 * ld) {
         V a[VN] = {{0}}, b[VN] = {{0}}, c[VN] = {{0}}, d[VN] = {{0}};
-        SIXTEENS(n, V v = load_some(x + at, left, 0); a[j] = v_fma(v, load_some(k + at, left, 0), a[j]);
-                 b[j] = v_fma(v, load_some(k + ld + at, left, 0), b[j]);
-                 c[j] = v_fma(v, load_some(k + 2 * ld + at, left, 0), c[j]);
-                 d[j] = v_fma(v, load_some(k + 3 * ld + at, left, 0), d[j]));
+        SIXTEENS(n, {
+            V v = load_some(x + at, left, 0);
+            a[j] = v_fma(v, load_some(k + at, left, 0), a[j]);
+            b[j] = v_fma(v, load_some(k + ld + at, left, 0), b[j]);
+            c[j] = v_fma(v, load_some(k + 2 * ld + at, left, 0), c[j]);
+            d[j] = v_fma(v, load_some(k + 3 * ld + at, left, 0), d[j]);
+        });
         y[r] = v_join(a), y[r + 1] = v_join(b), y[r + 2] = v_join(c), y[r + 3] = v_join(d);
     }
     for (; r < rows; r++, k += ld) {
@@ -142,12 +153,15 @@ static float row_max(const float *x, size_t n)
     size_t whole = n / (4 * VW) * (4 * VW);
 
     for (size_t i = 0; i < whole; i += 4 * VW)
-        UNROLL for (int j = 0; j < 4; j++) {
+        UNROLL (j, 4) {
             V v = v_load(x + i + (size_t)j * VW);
             m[j] = v_if(v > m[j], v, m[j]);
         }
-    EACH(n - whole, V v = load_some(x + whole + at, left, -INFINITY); m[0] = v_if(v > m[0], v, m[0]));
-    UNROLL for (int j = 1; j < 4; j++) m[0] = v_if(m[j] > m[0], m[j], m[0]);
+    EACH(n - whole, {
+        V v = load_some(x + whole + at, left, -INFINITY);
+        m[0] = v_if(v > m[0], v, m[0]);
+    });
+    UNROLL (j, 4) m[0] = v_if(m[j] > m[0], m[j], m[0]);
     v_store(room, m[0]);
     for (int i = 0; i < VW; i++) best = room[i] > best ? room[i] : best;
     return best;
@@ -157,7 +171,8 @@ static float exp_sum(float *y, const float *x, size_t n, float max)
 {
     V s[VN] = {{0}};
 
-    SIXTEENS(n, if (left) {
+    SIXTEENS(n, {
+        if (left == 0) break;
         V v = v_exp(load_some(x + at, left, -INFINITY) - v_set(max));
         store_some(y + at, v, left);
         s[j] = s[j] + v;
@@ -172,8 +187,11 @@ static void scale(float *y, const float *x, size_t n, float by)
 
 static void norm(float *y, const float *x, const float *g, const float *b, size_t n, float mean, float by)
 {
-    EACH(n, V v = (load_some(x + at, left, 0) - v_set(mean)) * v_set(by) * load_some(g + at, left, 0);
-         if (b) v = v + load_some(b + at, left, 0); store_some(y + at, v, left));
+    EACH(n, {
+        V v = (load_some(x + at, left, 0) - v_set(mean)) * v_set(by) * load_some(g + at, left, 0);
+        if (b) v = v + load_some(b + at, left, 0);
+        store_some(y + at, v, left);
+    });
 }
 
 static void blend(float *y, const float *p, const float *v, size_t ld, int rows, size_t n, bool first)
@@ -193,9 +211,11 @@ static void blend(float *y, const float *p, const float *v, size_t ld, int rows,
         }
         v_store(y + i, a), v_store(y + i + VW, b), v_store(y + i + 2 * VW, c), v_store(y + i + 3 * VW, d);
     }
-    EACH(n - i, V a = first ? v_set(0) : load_some(y + i + at, left, 0);
-         for (int r = 0; r < rows; r++) a = v_fma(v_set(p[r]), load_some(v + (size_t)r * ld + i + at, left, 0), a);
-         store_some(y + i + at, a, left));
+    EACH(n - i, {
+        V a = first ? v_set(0) : load_some(y + i + at, left, 0);
+        for (int r = 0; r < rows; r++) a = v_fma(v_set(p[r]), load_some(v + (size_t)r * ld + i + at, left, 0), a);
+        store_some(y + i + at, a, left);
+    });
 }
 
 /* ---- products ---- */
@@ -206,23 +226,23 @@ INLINE void tile_of(const int m, int k, const float *a, size_t lda, const float 
 {
     V acc[TILE_ROWS][TILE_REGS];
 
-    UNROLL for (int r = 0; r < m; r++)
-        UNROLL for (int j = 0; j < TILE_REGS; j++)
-            acc[r][j] = first ? v_set(0) : v_load(c + (size_t)r * ldc + (size_t)j * VW);
+    UNROLL (r, m)
+        UNROLL (j, TILE_REGS) acc[r][j] = first ? v_set(0) : v_load(c + (size_t)r * ldc + (size_t)j * VW);
     for (int i = 0; i < k; i++) {
         V w[TILE_REGS];
-        UNROLL for (int j = 0; j < TILE_REGS; j++)
+        UNROLL (j, TILE_REGS)
             w[j] = v_load(b + (size_t)(j / VN) * panel + (size_t)i * ES_LANES + (size_t)(j % VN) * VW);
-        UNROLL for (int r = 0; r < m; r++) {
+        UNROLL (r, m) {
             V x = v_set(a[(size_t)r * lda + (size_t)i]);
-            UNROLL for (int j = 0; j < TILE_REGS; j++) acc[r][j] = v_fma(x, w[j], acc[r][j]);
+            UNROLL (j, TILE_REGS) acc[r][j] = v_fma(x, w[j], acc[r][j]);
         }
     }
-    UNROLL for (int r = 0; r < m; r++)
-        UNROLL for (int j = 0; j < TILE_REGS; j++) v_store(c + (size_t)r * ldc + (size_t)j * VW, acc[r][j]);
+    UNROLL (r, m)
+        UNROLL (j, TILE_REGS) v_store(c + (size_t)r * ldc + (size_t)j * VW, acc[r][j]);
 }
 
-#define TILE_CASE(m) case m: tile_of(m, k, a, lda, b, panel, c, ldc, first); return
+#define TILE_CASE(m)                                                                                                   \
+    case m: tile_of(m, k, a, lda, b, panel, c, ldc, first); return
 
 static void tile(int m, int k, const float *a, size_t lda, const float *b, size_t panel, float *c, size_t ldc,
                  bool first)
@@ -256,21 +276,20 @@ INLINE void few_of(const int m, const int panels, const es_dtype t, int I, const
     size_t panel = (size_t)I * ES_LANES;
     V acc[ES_FEW_ROWS][4 * VN];
 
-    UNROLL for (int r = 0; r < m; r++)
-        UNROLL for (int j = 0; j < panels * VN; j++) acc[r][j] = v_set(0);
+    UNROLL (r, m)
+        UNROLL (j, panels * VN) acc[r][j] = v_set(0);
     for (int i = 0; i < I; i++) {
-        UNROLL for (int j = 0; j < panels * VN; j++) {
+        UNROLL (j, panels * VN) {
             V v = v_widen(w, (size_t)(j / VN) * panel + (size_t)i * ES_LANES + (size_t)(j % VN) * VW, t);
-            UNROLL for (int r = 0; r < m; r++)
-                acc[r][j] = v_fma(v_set(x[(size_t)r * ldx + (size_t)i]), v, acc[r][j]);
+            UNROLL (r, m) acc[r][j] = v_fma(v_set(x[(size_t)r * ldx + (size_t)i]), v, acc[r][j]);
         }
     }
-    UNROLL for (int r = 0; r < m; r++)
-        UNROLL for (int j = 0; j < panels * VN; j++) v_store(c + (size_t)r * ldc + (size_t)j * VW, acc[r][j]);
+    UNROLL (r, m)
+        UNROLL (j, panels * VN) v_store(c + (size_t)r * ldc + (size_t)j * VW, acc[r][j]);
 }
 
 /* Panels at once: as many as leave the accumulators in registers. */
-#define FEW_PANELS(m) ((m) * 4 * VN <= FEW_REGS ? 4 : (m) * 2 * VN <= FEW_REGS ? 2 : 1)
+#define FEW_PANELS(m) ((m)*4 * VN <= FEW_REGS ? 4 : (m)*2 * VN <= FEW_REGS ? 2 : 1)
 #define FEW_CASE(m)                                                                                                    \
     case m:                                                                                                            \
         for (; n >= FEW_PANELS(m); n -= FEW_PANELS(m), w += (size_t)FEW_PANELS(m) * bytes, c += FEW_PANELS(m) * 16)    \
@@ -305,6 +324,6 @@ static void few(int m, int n, int I, const float *x, size_t ldx, const void *w, 
 #define LANES_TABLE(NAME)                                                                                              \
     {                                                                                                                  \
         .name = NAME, .tile_rows = TILE_ROWS, .tile_cols = TILE_REGS * VW, .tile = tile, .few = few, .widen = widen,   \
-        .finish = finish, .sum = sum, .sum_square = sum_square, .dots = dots, .max = row_max, .exp_sum = exp_sum,        \
+        .finish = finish, .sum = sum, .sum_square = sum_square, .dots = dots, .max = row_max, .exp_sum = exp_sum,      \
         .scale = scale, .norm = norm, .blend = blend, .power = power                                                   \
     }

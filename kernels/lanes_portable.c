@@ -1,8 +1,8 @@
 /*
  * lanes_portable.c - the inner loops with whatever the compiler takes for granted: SSE2 on x86-64, NEON on 64-bit ARM.
  *
- * On x86-64 every fused multiply-add is a call of the C library, which makes this the slow definition of the fast twins'
- * bits; on ARM it is the fast one (24 of 32 registers hold accumulators).
+ * On x86-64 every fused multiply-add is a call of the C library, which makes this the slow definition of the fast
+ * twins' bits; on ARM it is the fast one (24 of 32 registers hold accumulators).
  */
 #include "kernels/lanes.h"
 

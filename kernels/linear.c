@@ -3,13 +3,14 @@
  *
  *     y[t][o] = finish(chain),  chain = 0; for i = 0 .. I-1: chain = fma(x[t][i], W[o][i], chain)
  *
- * Because every output is that one chain, the two forms below, any blocking and any number of threads agree bit for bit:
+ * Because every output is that one chain, the two forms below, any blocking and any number of threads agree bit for
+ * bit:
  *
- * - Many rows (encoder, prefill): blocks of up to 252 rows by 256 columns. A block walks the inputs in slices of 512: the
- *   slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
+ * - Many rows (encoder, prefill): blocks of up to 252 rows by 256 columns. A block walks the inputs in slices of 512:
+ * the slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
  *   (28 KB, the first level), and the microkernel continues its chains in the block's f32 sums. Unpacking is shared by
- *   252 rows and copying by 256 columns, so both stay below 2 % of the multiplications. Rows must be copied: at a stride
- *   of 4096 bytes fourteen of them would share one set of an 8-way cache.
+ *   252 rows and copying by 256 columns, so both stay below 2 % of the multiplications. Rows must be copied: at a
+ * stride of 4096 bytes fourteen of them would share one set of an 8-way cache.
  * - At most 8 rows (decoding): the panels are streamed as they are stored, four at a time, each weight converted in a
  *   register and used for all rows. The bound is memory: half a byte of f16 per multiplication.
  *
@@ -28,13 +29,13 @@ typedef struct product {
     es_dtype xt;
     es_matrix W;
     es_finish f;
-    const float *pos;    /* [To, O] or NULL */
-    int rows;            /* live */
+    const float *pos;                        /* [To, O] or NULL */
+    int rows;                                /* live */
     int To, Ti, C, K, stride, pad, dilation; /* a linear is one tap over one long signal */
     int block_rows, block_cols, row_blocks;
-    const float *few_x;  /* [rows, few_ld] f32 */
+    const float *few_x; /* [rows, few_ld] f32 */
     size_t few_ld;
-    int few_panels;      /* of a job */
+    int few_panels; /* of a job */
 } product;
 
 static size_t panels_of(int O)
@@ -230,8 +231,20 @@ void es_cpu_linear(es_device *d, void *y, es_dtype yt, const void *x, es_dtype x
     int live = es_live(rows, T);
 
     assert(!add || act == ES_ACT_NONE);
-    run(&(product){.d = es_cpu_of(d), .y = y, .yt = yt, .x = x, .xt = xt, .W = W, .f = {.b = b, .act = act, .add = add},
-                   .rows = live, .To = T, .Ti = T, .C = W.I, .K = 1, .stride = 1, .dilation = 1});
+    run(&(product){.d = es_cpu_of(d),
+                   .y = y,
+                   .yt = yt,
+                   .x = x,
+                   .xt = xt,
+                   .W = W,
+                   .f = {.b = b, .act = act, .add = add},
+                   .rows = live,
+                   .To = T,
+                   .Ti = T,
+                   .C = W.I,
+                   .K = 1,
+                   .stride = 1,
+                   .dilation = 1});
 }
 
 void es_cpu_conv1d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const float *pos,
@@ -241,7 +254,20 @@ void es_cpu_conv1d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W
     int To = (Ti + 2 * pad - dilation * (K - 1) - 1) / stride + 1;
 
     (void)scratch;
-    run(&(product){.d = es_cpu_of(d), .y = y, .yt = t, .x = x, .xt = t, .W = W, .f = {.b = b, .act = act}, .pos = pos,
-                   .rows = es_live(batches, B) * To, .To = To, .Ti = Ti, .C = C, .K = K, .stride = stride, .pad = pad,
+    run(&(product){.d = es_cpu_of(d),
+                   .y = y,
+                   .yt = t,
+                   .x = x,
+                   .xt = t,
+                   .W = W,
+                   .f = {.b = b, .act = act},
+                   .pos = pos,
+                   .rows = es_live(batches, B) * To,
+                   .To = To,
+                   .Ti = Ti,
+                   .C = C,
+                   .K = K,
+                   .stride = stride,
+                   .pad = pad,
                    .dilation = dilation});
 }

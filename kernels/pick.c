@@ -2,14 +2,14 @@
  * pick.c - choosing the next token of every live slot by the rules of Whisper's reference decoder, and word
  * probabilities.
  *
- * The rules only forbid: by a bit mask (suppression), by ranges of ids (timestamps) and two single ids (blank and eot at
- * the first token). So they are settled first as bounds, and a pass over the logits copies a piece of 1024 into a buffer
- * with the forbidden ones at -inf. Passes: the largest text and timestamp logits with the sum of exponentials of both
- * kinds (each piece f32 in sixteen lanes, pieces joined in double); if the timestamps' sum outweighs the largest text
- * logit, text is forbidden too. At temperature 0 the token is the arg-max, the lowest id on ties. Else it is the arg-max
- * of l / T + g, g = -log(-log u), Gumbel's way to draw from the softmax of l / T: it needs no running sum, so the order of
- * work cannot matter. u of id i is word i % 4 of Philox4x32-10 with counter (n, i / 4, key[2], key[3]) and key (key[0],
- * key[1]), as (w >> 9 + 1/2) 2^-23.
+ * The rules only forbid: by a bit mask (suppression), by ranges of ids (timestamps) and two single ids (blank and eot
+ * at the first token). So they are settled first as bounds, and a pass over the logits copies a piece of 1024 into a
+ * buffer with the forbidden ones at -inf. Passes: the largest text and timestamp logits with the sum of exponentials of
+ * both kinds (each piece f32 in sixteen lanes, pieces joined in double); if the timestamps' sum outweighs the largest
+ * text logit, text is forbidden too. At temperature 0 the token is the arg-max, the lowest id on ties. Else it is the
+ * arg-max of l / T + g, g = -log(-log u), Gumbel's way to draw from the softmax of l / T: it needs no running sum, so
+ * the order of work cannot matter. u of id i is word i % 4 of Philox4x32-10 with counter (n, i / 4, key[2], key[3]) and
+ * key (key[0], key[1]), as (w >> 9 + 1/2) 2^-23.
  */
 #include "kernels/cpu.h"
 
@@ -18,16 +18,18 @@
 enum { PIECE = 1024 };
 
 typedef struct rules {
-    bool first_token;   /* blank and eot are forbidden */
-    bool no_timestamps; /* the id of that name is forbidden */
-    int lowest;         /* ids below are forbidden */
-    int text_end;       /* ids in text_end .. time_begin-1 that are text: always timestamp_begin */
+    bool first_token;        /* blank and eot are forbidden */
+    bool no_timestamps;      /* the id of that name is forbidden */
+    int lowest;              /* ids below are forbidden */
+    int text_end;            /* ids in text_end .. time_begin-1 that are text: always timestamp_begin */
     int time_low, time_high; /* timestamps outside are forbidden */
 } rules;
 
 static rules rules_of(const es_pick_slot *s, const es_pick_vocab *v)
 {
-    rules r = {.first_token = s->n == 0, .text_end = v->timestamp_begin, .time_low = v->timestamp_begin,
+    rules r = {.first_token = s->n == 0,
+               .text_end = v->timestamp_begin,
+               .time_low = v->timestamp_begin,
                .time_high = v->V - 1};
 
     if (s->mode == ES_PICK_LANG) return r;
@@ -97,8 +99,7 @@ static void add_mass(const es_lanes *l, mass *m, const float *x, int at, int n, 
 
     if (best == -INFINITY) return;
     if (best > m->max) {
-        for (m->at = 0; x[m->at] != best; m->at++) {
-        }
+        for (m->at = 0; x[m->at] != best; m->at++) {}
         m->at += at;
         m->sum *= m->max == -INFINITY ? 0 : exp((double)m->max - (double)best);
         m->max = best;
@@ -229,8 +230,17 @@ void es_cpu_pick(es_device *dev, es_pick_slot *slots, const float *logits, const
                  int32_t *slot, int32_t *len, int B)
 {
     es_cpu *d = es_cpu_of(dev);
-    pick_call c = {.d = d, .slots = slots, .logits = logits, .sot_logits = sot_logits, .suppress = suppress, .v = vocab,
-                   .tokens = tokens, .id = id, .pos = pos, .slot = slot, .len = len};
+    pick_call c = {.d = d,
+                   .slots = slots,
+                   .logits = logits,
+                   .sot_logits = sot_logits,
+                   .suppress = suppress,
+                   .v = vocab,
+                   .tokens = tokens,
+                   .id = id,
+                   .pos = pos,
+                   .slot = slot,
+                   .len = len};
 
     es_pool_run(d->pool, B, pick_job, &c);
 }

@@ -1,15 +1,15 @@
 /*
  * pool.c - the threads of a CPU device.
  *
- * A decoding step is a hundred small ops of a few tens of microseconds, so handing out work has to cost about one. All of
- * a call's state that the threads fight over is one 64-bit word, the ticket:
+ * A decoding step is a hundred small ops of a few tens of microseconds, so handing out work has to cost about one. All
+ * of a call's state that the threads fight over is one 64-bit word, the ticket:
  *
  *     | generation 24 | jobs 20 | next job 20 |
  *
  * A thread takes a job by moving the ticket from (g, n, i) to (g, n, i + 1) with i < n. The move succeeds only while
- * generation g still has jobs to take, and then the call that wrote fn and arg has not returned, so what the thread read
- * of them before the move is what belongs to g. A thread that wakes late finds nothing to take and goes back to waiting:
- * the caller never waits for it. The caller returns when `done` has counted every job.
+ * generation g still has jobs to take, and then the call that wrote fn and arg has not returned, so what the thread
+ * read of them before the move is what belongs to g. A thread that wakes late finds nothing to take and goes back to
+ * waiting: the caller never waits for it. The caller returns when `done` has counted every job.
  *
  * A worker spins for some tens of microseconds after its last job, which bridges the gap between two ops of a program,
  * then sleeps on a condition variable. The caller takes the lock only when somebody sleeps.

@@ -1,12 +1,13 @@
 /*
  * kernel_cases.h - the op tests, written once for every backend.
  *
- * A rig is an open device with an arena; a case moves its inputs there with es_device_put, calls one op, and compares what
- * es_device_get brings back with ref.h. Every tensor lies between guard words, which are looked at after each case.
+ * A rig is an open device with an arena; a case moves its inputs there with es_device_put, calls one op, and compares
+ * what es_device_get brings back with ref.h. Every tensor lies between guard words, which are looked at after each
+ * case.
  *
  * The bound is earned: the error may be at most twice that of the naive loop in float over the same stored values, plus
- * one rounding unit of the storage type. Both errors are taken as the largest of the tensor, and so is the size the unit
- * refers to.
+ * one rounding unit of the storage type. Both errors are taken as the largest of the tensor, and so is the size the
+ * unit refers to.
  */
 #ifndef ES_KERNEL_CASES_H
 #define ES_KERNEL_CASES_H

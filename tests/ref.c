@@ -39,9 +39,7 @@ static double round_to(double x, int bits, int least)
 double ref_round(double x, es_dtype t)
 {
     switch (t) {
-    case ES_F16:
-        x = round_to(x, 10, -14);
-        return x > 65504 ? 65504 : x < -65504 ? -65504 : x;
+    case ES_F16: x = round_to(x, 10, -14); return x > 65504 ? 65504 : x < -65504 ? -65504 : x;
     case ES_BF16: return round_to((double)(float)x, 7, -126);
     default: return (double)(float)x;
     }
@@ -186,8 +184,8 @@ static int arg_max(const double *l, int first, int end, double *margin)
     return at;
 }
 
-int ref_pick(es_pick_slot *s, const double *logits, const double *sot_logits, const uint32_t *suppress,
-             es_pick_vocab v, double *margin)
+int ref_pick(es_pick_slot *s, const double *logits, const double *sot_logits, const uint32_t *suppress, es_pick_vocab v,
+             double *margin)
 {
     const int TB = v.timestamp_begin;
     double *l = malloc((size_t)v.V * sizeof *l), rule = INFINITY;

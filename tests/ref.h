@@ -1,9 +1,9 @@
 /*
  * ref.h - every op of the table again, naive, in double: the definition the backends are held to.
  *
- * Values travel as arrays of double that hold exactly what the storage type holds: ref_round() makes them so, ref_store()
- * and ref_fetch() are the storage types' bits. The ref32_ twins are the same loops in float; their distance from the
- * definition is the measure of a backend's allowed error.
+ * Values travel as arrays of double that hold exactly what the storage type holds: ref_round() makes them so,
+ * ref_store() and ref_fetch() are the storage types' bits. The ref32_ twins are the same loops in float; their distance
+ * from the definition is the measure of a backend's allowed error.
  */
 #ifndef ES_REF_H
 #define ES_REF_H
@@ -16,20 +16,20 @@ void ref_store(void *p, es_dtype t, const double *x, size_t n); /* floats round;
 void ref_fetch(double *x, const void *p, es_dtype t, size_t n);
 
 #define REF_OPS(NAME, REAL)                                                                                            \
-    void NAME(linear)(REAL *y, const REAL *x, const REAL *W, const REAL *b, int T, int I, int O, es_act act,           \
+    void NAME(linear)(REAL * y, const REAL *x, const REAL *W, const REAL *b, int T, int I, int O, es_act act,          \
                       bool add);                                                                                       \
-    void NAME(conv1d)(REAL *y, const REAL *x, const REAL *W, const REAL *b, const REAL *pos, int B, int Ti, int C,     \
+    void NAME(conv1d)(REAL * y, const REAL *x, const REAL *W, const REAL *b, const REAL *pos, int B, int Ti, int C,    \
                       int O, int K, int stride, int pad, int dilation, es_act act);                                    \
-    void NAME(norm)(REAL *y, const REAL *x, const REAL *g, const REAL *b, int T, int C, REAL eps, bool centred);       \
-    void NAME(attend)(REAL *y, const REAL *qkv, const int32_t *bounds, int S, int H, int Hkv, int D, REAL scale,       \
+    void NAME(norm)(REAL * y, const REAL *x, const REAL *g, const REAL *b, int T, int C, REAL eps, bool centred);      \
+    void NAME(attend)(REAL * y, const REAL *qkv, const int32_t *bounds, int S, int H, int Hkv, int D, REAL scale,      \
                       es_mask mask);                                                                                   \
-    void NAME(attend_cached)(REAL *y, const REAL *q, const REAL *K, const REAL *V, const int32_t *slot,                \
+    void NAME(attend_cached)(REAL * y, const REAL *q, const REAL *K, const REAL *V, const int32_t *slot,               \
                              const int32_t *len, const int32_t *parent, int R, int T, int H, int D, REAL scale,        \
                              REAL *scores, const int32_t *heads, int n_pairs);                                         \
-    void NAME(rope)(REAL *x, int ld, const REAL *table, const int32_t *pos, int T, int H, int D);                      \
-    void NAME(swiglu)(REAL *y, const REAL *x, int T, int I);                                                           \
-    void NAME(pool)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, es_pooling how, bool unit);           \
-    void NAME(prob_at)(REAL *p, const REAL *logits, const int32_t *id, int R, int V, int n);
+    void NAME(rope)(REAL * x, int ld, const REAL *table, const int32_t *pos, int T, int H, int D);                     \
+    void NAME(swiglu)(REAL * y, const REAL *x, int T, int I);                                                          \
+    void NAME(pool)(REAL * y, const REAL *x, const int32_t *bounds, int S, int C, es_pooling how, bool unit);          \
+    void NAME(prob_at)(REAL * p, const REAL *logits, const int32_t *id, int R, int V, int n);
 #define REF64(x) ref64_##x
 #define REF32(x) ref32_##x
 REF_OPS(REF64, double)
@@ -40,8 +40,8 @@ void ref_logmel_frame(double *L, const float *x, int M);
 
 /* One step of one live slot, rule by rule over a copy of the logits (whisper's reference decoder). Returns the token;
  * updates the slot as pick() does. margin: by how much the choice was made, so that a test can pass over near ties. */
-int ref_pick(es_pick_slot *s, const double *logits, const double *sot_logits, const uint32_t *suppress,
-             es_pick_vocab v, double *margin);
+int ref_pick(es_pick_slot *s, const double *logits, const double *sot_logits, const uint32_t *suppress, es_pick_vocab v,
+             double *margin);
 void ref_philox(uint32_t counter[4], const uint32_t key[2]);
 
 #endif

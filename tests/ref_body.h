@@ -60,8 +60,7 @@ void NAME(norm)(REAL *y, const REAL *x, const REAL *g, const REAL *b, int T, int
         mean /= (REAL)C;
         for (int c = 0; c < C; c++) var += (x[t * C + c] - mean) * (x[t * C + c] - mean);
         var /= (REAL)C;
-        for (int c = 0; c < C; c++)
-            y[t * C + c] = (x[t * C + c] - mean) / M(sqrt)(var + eps) * g[c] + (b ? b[c] : 0);
+        for (int c = 0; c < C; c++) y[t * C + c] = (x[t * C + c] - mean) / M(sqrt)(var + eps) * g[c] + (b ? b[c] : 0);
     }
 }
 
@@ -155,7 +154,8 @@ void NAME(rope)(REAL *x, int ld, const REAL *table, const int32_t *pos, int T, i
 void NAME(swiglu)(REAL *y, const REAL *x, int T, int I)
 {
     for (int t = 0; t < T; t++)
-        for (int i = 0; i < I; i++) y[t * I + i] = NAME(activate)(x[2 * t * I + i], ES_ACT_SILU) * x[(2 * t + 1) * I + i];
+        for (int i = 0; i < I; i++)
+            y[t * I + i] = NAME(activate)(x[2 * t * I + i], ES_ACT_SILU) * x[(2 * t + 1) * I + i];
 }
 
 void NAME(pool)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, es_pooling how, bool unit)

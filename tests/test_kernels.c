@@ -1,6 +1,6 @@
 /*
- * test_kernels.c - the CPU's op table against ref.c, on every instruction set of the machine; equal bits across them and
- * across numbers of threads; the front end against published vectors; the pool and the device.
+ * test_kernels.c - the CPU's op table against ref.c, on every instruction set of the machine; equal bits across them
+ * and across numbers of threads; the front end against published vectors; the pool and the device.
  */
 #include "kernel_cases.h"
 #include "kernels/mel_tables.h"
@@ -146,7 +146,9 @@ static void test_activations(void)
     static const struct {
         es_act act;
         double absolute, relative; /* measured, with a little room */
-    } bounds[] = {{ES_ACT_GELU, 2.5e-7, 2e-7}, {ES_ACT_TANH, 0, 2.5e-7}, {ES_ACT_SIGMOID, 1e-45, 2.5e-7},
+    } bounds[] = {{ES_ACT_GELU, 2.5e-7, 2e-7},
+                  {ES_ACT_TANH, 0, 2.5e-7},
+                  {ES_ACT_SIGMOID, 1e-45, 2.5e-7},
                   {ES_ACT_SILU, 1e-43, 3e-7}};
 
     if (es_rig_open(&r, d, 1, ARENA) == 0) {
@@ -162,9 +164,10 @@ static void test_activations(void)
             int bad = 0;
             double worst = 0;
             for (int i = 0; i < N; i++) {
-                double v = (double)x[i], want = bounds[a].act == ES_ACT_GELU ? 0.5 * v * erfc(-v * sqrt(0.5))
-                                                : bounds[a].act == ES_ACT_TANH ? tanh(v)
-                                                : bounds[a].act == ES_ACT_SIGMOID ? 1 / (1 + exp(-v)) : v / (1 + exp(-v));
+                double v = (double)x[i], want = bounds[a].act == ES_ACT_GELU      ? 0.5 * v * erfc(-v * sqrt(0.5))
+                                                : bounds[a].act == ES_ACT_TANH    ? tanh(v)
+                                                : bounds[a].act == ES_ACT_SIGMOID ? 1 / (1 + exp(-v))
+                                                                                  : v / (1 + exp(-v));
                 double over = fabs((double)y[i] - want) - bounds[a].absolute - bounds[a].relative * fabs(want);
                 if (over > worst || isnan(over)) worst = over, bad = i;
             }
@@ -241,7 +244,7 @@ static void test_mel_vectors(void)
             max = fmax(max, (double)y[j]), min = fmin(min, (double)y[j]);
             mean += (double)y[j] / (double)n;
         }
-        const float have[7] = {(float)max,           (float)min,            (float)mean, y[0],
+        const float have[7] = {(float)max,        (float)min,         (float)mean, y[0],
                                y[50 * v->M + 10], y[100 * v->M + 20], y[n - 1]};
         const double want[7] = {v->max, v->min, v->mean, v->at0, v->at50, v->at100, v->last};
         char what[64];
@@ -301,10 +304,9 @@ static void test_mel_filters(void)
 /* The published test vector of Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011). */
 static void test_philox(void)
 {
-    static const uint32_t in[3][6] = {
-        {0, 0, 0, 0, 0, 0},
-        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
-        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0}};
+    static const uint32_t in[3][6] = {{0, 0, 0, 0, 0, 0},
+                                      {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+                                      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0}};
     static const uint32_t out[3][4] = {{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
                                        {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
                                        {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
@@ -321,8 +323,14 @@ static void test_philox(void)
 static void test_sampling(void)
 {
     enum { V = 64, DRAWS = 20000 };
-    const es_pick_vocab v = {.V = V, .eot = 60, .sot = 61, .no_speech = 62, .no_timestamps = 62, .timestamp_begin = 63,
-                             .blank = -1, .max_pos = 448};
+    const es_pick_vocab v = {.V = V,
+                             .eot = 60,
+                             .sot = 61,
+                             .no_speech = 62,
+                             .no_timestamps = 62,
+                             .timestamp_begin = 63,
+                             .blank = -1,
+                             .max_pos = 448};
     es_device *d = open_cpu(NULL, 1);
     es_rig r;
     float logits[V];
@@ -340,8 +348,15 @@ static void test_sampling(void)
         es_device_put(d, dl, logits, sizeof logits);
         es_device_fill(d, dm, 0, 8);
         for (int i = 0; i < DRAWS; i++) {
-            es_pick_slot s = {.mode = ES_PICK_TEXT, .n = 1, .n_max = 100, .last = 5, .last2 = -1, .last_time = -1,
-                              .temperature = 0.7f, .key = {(uint32_t)i, 7, 8, 9}, .pos = 5};
+            es_pick_slot s = {.mode = ES_PICK_TEXT,
+                              .n = 1,
+                              .n_max = 100,
+                              .last = 5,
+                              .last2 = -1,
+                              .last_time = -1,
+                              .temperature = 0.7f,
+                              .key = {(uint32_t)i, 7, 8, 9},
+                              .pos = 5};
             es_device_put(d, ds, &s, sizeof s);
             r.o->pick(d, ds, dl, NULL, dm, v, dt, next, next + 1, next + 2, next + 3, 1);
             es_device_get(d, &s, ds, sizeof s);
