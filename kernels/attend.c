@@ -202,6 +202,18 @@ typedef struct cached_call {
 
 enum { JOB_VALUES = 8192 /* keys times D below which handing out a job costs more than doing it */ };
 
+/* Where key i of a slot's head lies, and in *run how many keys from there on lie one behind the other: up to a key that
+ * another slot holds, or one where keys are widened one by one. */
+static size_t cached_run(const cached_call *c, int slot, int h, const int32_t *parent, int i, int n, int *run)
+{
+    int holder = parent ? parent[i] : slot, end = c->t == ES_F32 ? n : i + 1;
+
+    for (int j = i + 1; parent && j < end; j++)
+        if (parent[j] != holder) end = j;
+    *run = end - i;
+    return (((size_t)holder * (size_t)c->H + (size_t)h) * (size_t)c->T + (size_t)i) * (size_t)c->D;
+}
+
 static void cached_heads(void *arg, int first, int last, int thread)
 {
     const cached_call *c = arg;
@@ -213,26 +225,18 @@ static void cached_heads(void *arg, int first, int last, int thread)
         int r = at / c->H, h = at % c->H, slot = c->slot[r], n = c->len ? es_min(c->len[r], c->T) : c->T;
         if (slot < 0) continue;
         const int32_t *parent = c->parent ? c->parent + (size_t)slot * T : NULL;
-        size_t head = ((size_t)slot * (size_t)c->H + (size_t)h) * T * D;
-        bool plain = c->t == ES_F32 && !parent;
         l->scale(q, es_read(l, c->q, c->t, (size_t)r * (size_t)c->ldq + (size_t)h * D, D, room), D, c->scale);
-        if (plain) l->dots(s, q, (const float *)c->K + head, D, n, D);
-        for (int i = 0; i < n && !plain; i++) {
-            size_t from = parent ? ((size_t)parent[i] * (size_t)c->H + (size_t)h) * T * D : head;
-            l->dots(s + i, q, es_read(l, c->K, c->t, from + (size_t)i * D, D, room), D, 1, D);
+        for (int i = 0, run; i < n; i += run) {
+            size_t from = cached_run(c, slot, h, parent, i, n, &run);
+            l->dots(s + i, q, es_read(l, c->K, c->t, from, D, room), D, run, D);
         }
         for (int p = 0; c->scores && p < c->n_pairs; p++)
             if (c->heads[p] == h)
                 memcpy(c->scores + ((size_t)r * (size_t)c->n_pairs + (size_t)p) * T, s, (size_t)n * sizeof *s);
         float sum = l->exp_sum(s, s, (size_t)n, l->max(s, (size_t)n));
-        if (plain) {
-            l->blend(o, s, (const float *)c->V + head, D, n, D, true);
-        } else {
-            memset(o, 0, D * sizeof *o);
-            for (int i = 0; i < n; i++) {
-                size_t from = parent ? ((size_t)parent[i] * (size_t)c->H + (size_t)h) * T * D : head;
-                l->blend(o, s + i, es_read(l, c->V, c->t, from + (size_t)i * D, D, room), D, 1, D, false);
-            }
+        for (int i = 0, run; i < n; i += run) {
+            size_t from = cached_run(c, slot, h, parent, i, n, &run);
+            l->blend(o, s + i, es_read(l, c->V, c->t, from, D, room), D, run, D, i == 0);
         }
         l->scale(o, o, D, 1.0f / sum);
         es_narrow((char *)c->y + (size_t)at * D * es_dtype_bytes(c->t), c->t, o, D);
