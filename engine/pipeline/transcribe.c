@@ -9,10 +9,10 @@
  *         pieces, and where the next window starts;  words;  segments
  *         history  = the tokens of the pieces, if the next window is to know them
  *
- * The window's samples are read with 200 more on either side, so that frames at its edges see their true neighbours, and
- * a recording's first frames see the mirror of its start: the same values as one transform of the whole recording gives,
- * window by window. The largest value is that of the whole recording with one frame after its end, as the reference
- * pads it.
+ * The window's samples are read with 200 more on either side, so that frames at its edges see their true neighbours,
+ * and a recording's first frames see the mirror of its start: the same values as one transform of the whole recording
+ * gives, window by window. The largest value is that of the whole recording with one frame after its end, as the
+ * reference pads it.
  *
  * What the user tells beforehand (prompt) goes before every window, not only the first: without the previous text it
  * would otherwise be forgotten after 30 seconds. The history gets the room that the prompt leaves.
@@ -110,6 +110,8 @@ static int choose_language(job *j)
             return es_fail(j->err, ES_EARG, "the model knows %d languages, and %s is not among them", dims->n_languages,
                            es_language_name(j->language));
     }
+    if (j->o->seek_words && dims->n_pairs == 0)
+        return es_fail(j->err, ES_EARG, "the model has no alignment heads, windows cannot follow its words");
     if (!dims->multilingual) {
         if (j->language > 0)
             return es_fail(j->err, ES_EARG, "the model knows only English, and %s is asked for",
@@ -318,7 +320,7 @@ static int take_window(job *j, int64_t seek, int frames, int64_t *next)
     int rc = decode_window(j, seek, frames);
     if (rc != ES_OK || es_window_is_silence(w, &j->rules)) return rc;
     int n = es_window_split(w, &j->rules, t->pieces, next, &ends);
-    if (j->o->words) {
+    if (j->o->words && es_whisper_dims_of(t->model)->n_pairs > 0) {
         double began = seconds();
         rc = es_window_align(w, &j->rules, t->model, t->pieces, n, &j->said_until, &t->scratch, j->err);
         j->times.align += seconds() - began;
@@ -340,7 +342,8 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
 
     j.frames = es_mel_frames(sound->samples);
     j.duration_ms = sound->samples * 1000 / ES_RATE;
-    if ((rc = set_rules(&j)) != ES_OK || (rc = choose_language(&j)) != ES_OK || (rc = take_prompt(&j)) != ES_OK) return rc;
+    if ((rc = set_rules(&j)) != ES_OK || (rc = choose_language(&j)) != ES_OK || (rc = take_prompt(&j)) != ES_OK)
+        return rc;
     if (j.language >= 0) {
         strcpy(to->language, es_language_code(j.language));
         to->language_probability = 1;

@@ -33,15 +33,16 @@ typedef struct es_transcribe_times {
 } es_transcribe_times;
 
 typedef struct es_transcribe_options {
-    const char *language;   /* code or name; NULL or "auto": of the first window with sound; "each": of every window */
-    bool translate;         /* into English */
-    const char *prompt;     /* words that every window is told before it: names, spelling. NULL: none */
-    bool previous_text;     /* each window is told what was said before it; helps style, and lets loops travel */
-    bool timestamps;        /* false: windows of 30 s, one segment each */
-    bool words;             /* times of words, which also show what is said without sound or twice; the model must be
-                             * planned with align. Never moves the next window ... */
-    bool seek_words;        /* ... unless this is set: a window ends with its last word */
-    float temperature[8];   /* tried in this order until a text is good; one value: no second attempt */
+    const char *language; /* code or name; NULL or "auto": of the first window with sound; "each": of every window */
+    bool translate;       /* into English */
+    const char *prompt;   /* words that every window is told before it: names, spelling. NULL: none */
+    bool previous_text;   /* each window is told what was said before it; helps style, and lets loops travel */
+    bool timestamps;      /* false: windows of 30 s, one segment each */
+    bool words;           /* times of words, which also show what is said without sound or twice; never moves the
+                           * next window ... The model must be planned with align; one without alignment heads
+                           * gives no words. */
+    bool seek_words;      /* ... unless this is set: a window ends with its last word */
+    float temperature[8]; /* tried in this order until a text is good; one value: no second attempt */
     int n_temperatures;
     float most_compression; /* text that packs better is decoded again */
     float least_logprob;    /* text less likely on average is decoded again */
@@ -54,7 +55,7 @@ typedef struct es_transcribe_options {
     es_transcribe_times *times; /* NULL: not measured */
 } es_transcribe_options;
 
-/* auto, transcribe, timestamps, words, no previous text, temperatures 0 0.2 .. 1, limits 2.4, -1, 0.6, 1 s, -70 dBFS. */
+/* auto, transcribe, timestamps, words, no previous text, temperatures 0, 0.2 .. 1, limits 2.4, -1, 0.6, 1 s, -70 dB. */
 es_transcribe_options es_transcribe_defaults(void);
 
 typedef struct es_transcriber es_transcriber;

@@ -12,8 +12,8 @@
  * which is the one that was sampled most wildly. A text that is unlikely where the model also believes that nothing is
  * said is silence and is not tried again.
  *
- * Timestamps come in pairs: a piece's end and the next one's start. Text after the last pair is not complete, and the next
- * window starts at that pair, so that it is heard again whole.
+ * Timestamps come in pairs: a piece's end and the next one's start. Text after the last pair is not complete, and the
+ * next window starts at that pair, so that it is heard again whole.
  *
  * Now and then the timestamps are wrong: a window says all it hears and claims that it took half the time, or says
  * something twice to fill the time it claims. The alignment shows both. What is said without sound gets no time there,
@@ -156,8 +156,8 @@ static double hundredths(double seconds)
     return nearbyint(seconds * 100) / 100;
 }
 
-/* The words of one piece, from word `at` of `all` on; returns the word after them. What was merged away is squeezed out,
- * so that a piece's words lie side by side. */
+/* The words of one piece, from word `at` of `all` on; returns the word after them. What was merged away is squeezed
+ * out, so that a piece's words lie side by side. */
 static int take_words(es_window_piece *piece, int text_tokens, double offset, es_timed_word *words, int at, int all,
                       int *kept)
 {
@@ -304,7 +304,8 @@ static int write_words(const es_window_piece *piece, const es_segment *segment, 
 
     for (int i = 0; i < piece->n_words; i++) {
         const es_timed_word *from = &s->words[piece->first_word + i];
-        es_word word = {.start_ms = milliseconds(from->start, at, segment->end_ms), .probability = from->probability,
+        es_word word = {.start_ms = milliseconds(from->start, at, segment->end_ms),
+                        .probability = from->probability,
                         .speaker = -1};
         word.end_ms = milliseconds(from->end, word.start_ms, segment->end_ms);
         if (es_transcript_add_word(to, &word, from->text, from->text_bytes)) return -1;

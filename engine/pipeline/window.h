@@ -9,8 +9,8 @@
  *     unsay   pieces that were said by the window before are marked
  *     write   the pieces become segments of a transcript
  *
- * A window is a plain struct, so that many windows of many recordings may be on their way at once, each in a slot of the
- * decoder of its own; the functions share nothing but the rules.
+ * A window is a plain struct, so that many windows of many recordings may be on their way at once, each in a slot of
+ * the decoder of its own; the functions share nothing but the rules.
  */
 #ifndef ES_WINDOW_H
 #define ES_WINDOW_H
@@ -24,7 +24,7 @@ enum {
     ES_WINDOW_TEMPERATURES = 8,
     ES_WINDOW_PIECES = ES_WHISPER_POSITIONS / 2 + 1,
     ES_WINDOW_HISTORY = ES_WHISPER_POSITIONS / 2 - 1, /* tokens of text before the window, at most */
-    ES_WINDOW_REPEATS = 5 /* times in a row that four words may be said */
+    ES_WINDOW_REPEATS = 5                             /* times in a row that four words may be said */
 };
 
 /* What holds for all windows of a recording. */
@@ -50,25 +50,25 @@ typedef struct es_window_piece {
 } es_window_piece;
 
 typedef struct es_window {
-    int64_t seek;  /* frames of 10 ms from the start of the recording */
-    int frames;    /* of content, 1 .. 3000 */
-    int language;  /* index */
+    int64_t seek; /* frames of 10 ms from the start of the recording */
+    int frames;   /* of content, 1 .. 3000 */
+    int language; /* index */
     int slot;
     int32_t prompt[ES_WHISPER_POSITIONS];
     int n_prompt, sot_at;
-    int attempts;  /* judged so far */
+    int attempts; /* judged so far */
     /* The attempt that holds, once judge() says the window is done; before that the best one so far. */
     es_whisper_output out;
     float temperature, compression;
-    bool looped;   /* the same words more than ES_WINDOW_REPEATS times in a row */
-    bool in_order; /* neither looped nor packing too well */
+    bool looped;            /* the same words more than ES_WINDOW_REPEATS times in a row */
+    bool in_order;          /* neither looped nor packing too well */
     float last_temperature; /* of the last attempt: what the next prompt depends on */
 } es_window;
 
 /* Work memory of align() and write(); large, keep one per thread. */
 typedef struct es_window_scratch {
-    char text[3 * 255 * ES_WHISPER_POSITIONS]; /* of words, which point into it */
-    char said[3 * 255 * ES_WHISPER_POSITIONS]; /* of a segment */
+    char text[3 * 255 * ES_WHISPER_POSITIONS];   /* of words, which point into it */
+    char said[3 * 255 * ES_WHISPER_POSITIONS];   /* of a segment */
     char before[3 * 255 * ES_WHISPER_POSITIONS]; /* of one that was said before */
     int32_t tokens[ES_WHISPER_POSITIONS];
     int start_frame[ES_WHISPER_POSITIONS + 1];

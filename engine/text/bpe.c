@@ -5,9 +5,9 @@
  *   piece -> itself, if it is a token; else its single bytes, and again and again the neighbouring pair whose union is
  *            the token with the lowest id becomes one (the leftmost of equals), until no union is a token
  *
- * A token file of Whisper orders its tokens by the order in which training merged them, so the id of a union is its rank
- * and no list of merges is needed: the pair's bytes lie side by side in the piece, and one lookup of those bytes gives
- * the rank.
+ * A token file of Whisper orders its tokens by the order in which training merged them, so the id of a union is its
+ * rank and no list of merges is needed: the pair's bytes lie side by side in the piece, and one lookup of those bytes
+ * gives the rank.
  *
  * Pieces are short in most languages, but a megabyte without a blank is one piece. Searching for the lowest pair after
  * every merge would then take n^2 steps. Instead each pair goes into a heap ordered by (rank, place), and a merge makes
@@ -195,7 +195,7 @@ static size_t piece_end(const char *s, size_t n, size_t at)
 typedef struct merger {
     const es_bpe *b;
     int32_t *ids;
-    size_t room, n; /* n counts on past room */
+    size_t room, n;        /* n counts on past room */
     uint32_t *next, *prev; /* [piece]: of the parts, by the place of their first byte */
     int32_t *rank;         /* [piece]: of the union of a part and the next one, -1 none */
     uint64_t *heap;        /* [3 * piece]: rank << 32 | place */
@@ -392,16 +392,16 @@ static int ascending(const void *a, const void *b)
 
 size_t es_bpe_non_speech(const es_bpe *b, int32_t *ids, size_t room)
 {
-    /* Brackets, quotation marks and signs that annotate sound and are not speech. Each is taken with and without a blank
-     * before it; most only where they are one token. */
+    /* Brackets, quotation marks and signs that annotate sound and are not speech. Each is taken with and without a
+     * blank before it; most only where they are one token. */
     static const char *const single[] = {
-        "\"", "#", "(", ")", "*", "+", "/", ":", ";", "<", "=", ">", "@", "[", "\\", "]", "^", "_", "`", "{", "|", "}",
-        "~", "「", "」", "『", "』", "<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", "(\"", "((", "))", "(((",
-        ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪",
+        "\"",  "#",  "(",  ")",  "*",   "+",  "/",  ":",   ";",   "<",  "=",  ">",  "@",  "[",   "\\",  "]",
+        "^",   "_",  "`",  "{",  "|",   "}",  "~",  "「",  "」",  "『", "』", "<<", ">>", "<<<", ">>>", "--",
+        "---", "-(", "-[", "('", "(\"", "((", "))", "(((", ")))", "[[", "]]", "{{", "}}", "♪♪",  "♪♪♪",
     };
     /* Musical signs are banned by their first token, also where that is only a part of the sign. */
     static const char *const music[] = {"♩", "♪", "♫", "♬", "♭", "♮", "♯"};
-    /* A dash or an apostrophe inside a word is speech; at the start of one it opens a change of speaker or a quotation. */
+    /* A dash or an apostrophe inside a word is speech; before one it marks a change of speaker or a quotation. */
     static const char *const leading[] = {" -", " '"};
     enum { SINGLE = sizeof single / sizeof *single, MUSIC = sizeof music / sizeof *music };
     int32_t all[2 * SINGLE + 2 * MUSIC + 2];

@@ -25,8 +25,8 @@ const char *es_bpe_bytes(const es_bpe *b, int id, size_t *n);
 /* The token with exactly these bytes (the lowest id), or -1. */
 int es_bpe_find(const es_bpe *b, const char *bytes, size_t n);
 
-/* Up to room ids; returns how many the text has (may exceed room; call again), SIZE_MAX when memory is out. Invalid UTF-8
- * is taken as U+FFFD. Text that looks like a special token is text. Time is n log n, whatever the text. */
+/* Up to room ids; returns how many the text has (may exceed room; call again), SIZE_MAX when memory is out. Invalid
+ * UTF-8 is taken as U+FFFD. Text that looks like a special token is text. Time is n log n, whatever the text. */
 size_t es_bpe_encode(const es_bpe *b, const char *text, size_t n, int32_t *ids, size_t room);
 /* Bytes of the tokens below eot, joined, invalid UTF-8 replaced by U+FFFD; returns the length, written up to room. */
 size_t es_bpe_decode(const es_bpe *b, const int32_t *ids, size_t n, int eot, char *out, size_t room);
@@ -42,8 +42,8 @@ typedef struct es_bpe_reader {
 /* False at the end; invalid sequences are U+FFFD. */
 bool es_bpe_next(es_bpe_reader *r, int32_t *c);
 
-/* Tokens that Whisper never says (symbols, brackets, music): the derived list, ascending, written up to room; returns how many. The
- * special tokens that are never said either are the model's to add. SIZE_MAX when memory is out. */
+/* Tokens that Whisper never says (symbols, brackets, music): the derived list, ascending, written up to room; returns
+ * how many. The special tokens that are never said either are the model's to add. SIZE_MAX when memory is out. */
 size_t es_bpe_non_speech(const es_bpe *b, int32_t *ids, size_t room);
 
 #endif

@@ -77,10 +77,8 @@ bool es_unicode_is_letter(int32_t c)
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-        return true;
-    default:
-        return false;
+    case UTF8PROC_CATEGORY_LO: return true;
+    default: return false;
     }
 }
 
@@ -90,10 +88,8 @@ bool es_unicode_is_number(int32_t c)
     switch (utf8proc_category(c)) {
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-        return true;
-    default:
-        return false;
+    case UTF8PROC_CATEGORY_NO: return true;
+    default: return false;
     }
 }
 

@@ -22,7 +22,7 @@ bool es_unicode_is_letter(int32_t c); /* \p{L} */
 bool es_unicode_is_number(int32_t c); /* \p{N} */
 bool es_unicode_is_space(int32_t c);  /* the property White_Space */
 
-int es_unicode_width(int32_t c);      /* columns it takes: 0 (marks, controls), 1, or 2 (wide East Asian, emoji) */
+int es_unicode_width(int32_t c); /* columns it takes: 0 (marks, controls), 1, or 2 (wide East Asian, emoji) */
 
 /* Narrows s[0 .. n) to what lies between its outer white space; returns the new start. */
 const char *es_unicode_strip(const char *s, size_t *n);

@@ -6,8 +6,8 @@
  *   words   | elle | est | l|' |éritoire|              a unit that starts with a blank, or is a sign, starts a word
  *   merged  | elle | est | l'  |éritoire|              signs join the word they belong to
  *
- * A unit ends where the decoded tokens show no replacement character, or show one where the decoded whole shows one too:
- * there the bytes are really broken and waiting for more would swallow the rest. The rule looks only at the first
+ * A unit ends where the decoded tokens show no replacement character, or show one where the decoded whole shows one
+ * too: there the bytes are really broken and waiting for more would swallow the rest. The rule looks only at the first
  * replacement character, and so does the whole's reader here, which walks along instead of decoding again.
  *
  * The duration rules work around the alignment, not the language: a word beside a pause is often stretched over it,
@@ -28,7 +28,7 @@ static const char joins_next[] = "\"'“¿([{-";
 static const char joins_previous[] = "\"'.。,，!！?？:：”)]}、";
 static const char ascii_signs[] = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
-/* Whether the word is a part of the list, as a string: a run of signs in the list's order counts, and so does nothing. */
+/* Whether the text is a part of the list: a run of signs in the list's order counts, and so does the empty text. */
 static bool within(const char *text, size_t n, const char *list)
 {
     size_t length = strlen(list);
@@ -91,8 +91,7 @@ static void cut_at_sentence_ends(es_timed_word *words, size_t n, double longest)
 {
     for (size_t i = 1; i < n; i++) {
         if (!(words[i].end - words[i].start > longest)) continue;
-        if (within(words[i].text, words[i].text_bytes, sentence_ends))
-            words[i].end = words[i].start + longest;
+        if (within(words[i].text, words[i].text_bytes, sentence_ends)) words[i].end = words[i].start + longest;
         else if (within(words[i - 1].text, words[i - 1].text_bytes, sentence_ends))
             words[i].start = words[i].end - longest;
     }
@@ -181,14 +180,12 @@ void es_words_place(es_timed_word *words, size_t n, double *segment_start, doubl
         }
         first->start = fmax(0, first->end - longest);
     }
-    if (*segment_start < first->end && *segment_start - 0.5 > first->start)
+    if (*segment_start<first->end && * segment_start - 0.5> first->start)
         first->start = fmax(0, fmin(first->end - median, *segment_start));
-    else
-        *segment_start = first->start;
+    else *segment_start = first->start;
     if (*segment_end > last->start && *segment_end + 0.5 < last->end)
         last->end = fmax(last->start + median, *segment_end);
-    else
-        *segment_end = last->end;
+    else *segment_end = last->end;
 }
 
 /* ---- text that repeats itself ---- */

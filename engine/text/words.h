@@ -1,10 +1,10 @@
 /*
  * words.h - tokens with times into words with times, and two measures of text that says the same thing again.
  *
- * Alignment gives each text token its first frame. Here tokens become words: characters that are split across tokens are
- * put together, tokens join until a blank or a sign begins the next word, signs join their neighbours, and durations that
- * only exist because a word was stretched over a pause are cut. All as OpenAI's transcription does it, so that times can
- * be compared.
+ * Alignment gives each text token its first frame. Here tokens become words: characters that are split across tokens
+ * are put together, tokens join until a blank or a sign begins the next word, signs join their neighbours, and
+ * durations that only exist because a word was stretched over a pause are cut. All as OpenAI's transcription does it,
+ * so that times can be compared.
  */
 #ifndef ES_WORDS_H
 #define ES_WORDS_H
@@ -25,10 +25,10 @@ typedef struct es_timed_word {
  * first: room for n + 1. Returns the number of groups. */
 size_t es_words_units(const es_bpe *b, const int32_t *tokens, size_t n, int eot, uint32_t *first);
 
-/* Groups text tokens into words, gives them times from start_frame [n + 1] (20 ms each) and probabilities p [n], applies
- * the duration rules and merges punctuation. words: room for n; unit: room for n + 1, scratch; text: room for 3 * the
- * bytes of the tokens. *median, *longest: seconds, for placing (may be NULL). Returns the number of words, merged ones
- * (n_tokens 0) included. */
+/* Groups text tokens into words, gives them times from start_frame [n + 1] (20 ms each) and probabilities p [n],
+ * applies the duration rules and merges punctuation. words: room for n; unit: room for n + 1, scratch; text: room for 3
+ * * the bytes of the tokens. *median, *longest: seconds, for placing (may be NULL). Returns the number of words, merged
+ * ones (n_tokens 0) included. */
 size_t es_words_group(const es_bpe *b, const char *language, const int32_t *tokens, size_t n, int eot,
                       const int *start_frame, const float *p, es_timed_word *words, uint32_t *unit, char *text,
                       double *median, double *longest);
