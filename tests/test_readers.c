@@ -271,6 +271,246 @@ static void torch_real(void)
     es_source_close(a);
 }
 
+/* ---- GGUF ---- */
+
+static const char *gguf_file(const char *name)
+{
+    char path[256];
+
+    snprintf(path, sizeof path, "goldens/text/gguf/%s", name);
+    return es_test_data(path);
+}
+
+/* A tensor and an array of NumPy, bit for bit. */
+static void same_as_npy(const es_source *s, const char *name, const char *npy)
+{
+    const es_src_tensor *t = es_source_find(s, name);
+    size_t dims[4];
+    int n_dims;
+    double *want = es_test_npy(gguf_file(npy), &n_dims, dims);
+
+    CHECK(t && want && t->n_dims == n_dims && t->count == dims[0] * dims[1], "%s or %s is missing, or their shapes differ", name, npy);
+    if (t && want && t->count == dims[0] * dims[1]) {
+        float *have = values_of(t), *one = calloc(t->count, sizeof *one);
+        size_t bad = 0, first = 0;
+        for (size_t i = 0; i < t->count; i++) {
+            /* One at a time too: a range may start anywhere in a block. */
+            es_source_read(t, i, 1, one + i);
+            if (memcmp(have + i, &(float){(float)want[i]}, 4) || memcmp(have + i, one + i, 4)) first = bad++ ? first : i;
+        }
+        CHECK(!bad, "%s: %zu values differ, the first at %zu: %a, expected %a", name, bad, first, (double)have[first], want[first]);
+        free(have);
+        free(one);
+    }
+    free(want);
+}
+
+static void gguf_values(void)
+{
+    static const char *const blocks[] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+    static const char *const models[] = {"Q8_0", "Q4_0", "Q4_K", "Q6_K"};
+    static const char *const exact[] = {"g.F16.gguf", "g.BF16.gguf"};
+    char name[64], npy[96];
+    es_source *s;
+
+    if (!gguf_file("g.F32.gguf")) {
+        es_test_skip("goldens/text/gguf");
+        return;
+    }
+    /* The blocks lie in a file without an architecture: its tensors are read all the same, only not converted. */
+    s = open_with(es_gguf_read, gguf_file("blocks.gguf"), NULL);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks && s; i++) {
+        snprintf(npy, sizeof npy, "blocks.%s.npy", blocks[i]);
+        same_as_npy(s, blocks[i], npy);
+    }
+    es_source_close(s);
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        snprintf(name, sizeof name, "g.%s.gguf", models[i]);
+        s = open_with(es_gguf_read, gguf_file(name), NULL);
+        for (int k = 0; k < 2 && s; k++) {
+            snprintf(name, sizeof name, "blk.0.attn_%c.weight", "kv"[k]);
+            snprintf(npy, sizeof npy, "g.%s.%s.npy", models[i], name);
+            same_as_npy(s, name, npy);
+        }
+        es_source_close(s);
+    }
+    es_source *whole = open_with(es_gguf_read, gguf_file("g.F32.gguf"), NULL);
+    for (size_t i = 0; i < sizeof exact / sizeof *exact && whole; i++) {
+        s = open_with(es_gguf_read, gguf_file(exact[i]), NULL);
+        if (s) same_tensors(s, whole);
+        es_source_close(s);
+    }
+    es_source_close(whole);
+}
+
+typedef struct file {
+    unsigned char *p;
+    size_t n;
+} file;
+
+static file slurp(const char *path)
+{
+    file out = {calloc(1, 4 << 20), 0};
+    FILE *f = path ? fopen(path, "rb") : NULL;
+
+    if (f) {
+        out.n = fread(out.p, 1, 4 << 20, f);
+        fclose(f);
+    }
+    return out;
+}
+
+static void spill(const char *path, const void *p, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+
+    CHECK(f && fwrite(p, 1, n, f) == n, "%s cannot be written", path);
+    if (f) fclose(f);
+}
+
+static void gguf_refused(void)
+{
+    const char *path = gguf_file("g.Q8_0.gguf");
+    char copy[4096];
+
+    if (!path) {
+        es_test_skip("goldens/text/gguf");
+        return;
+    }
+    file f = slurp(path);
+    snprintf(copy, sizeof copy, "%s/bad.gguf", es_test_folder());
+    const unsigned char *name = memmem(f.p, f.n, "blk.0.attn_k.weight", 19), *key = memmem(f.p, f.n, "general.architecture", 20);
+    CHECK(name && key, "the file is not as it was");
+    if (!name || !key) return;
+    size_t at = (size_t)(name - f.p), dims = at + 19, arch = (size_t)(key - f.p) + 20 + 4;
+    const struct {
+        size_t at;
+        uint64_t v;
+        int n;
+        const char *word;
+    } pokes[] = {
+        {4, 1, 4, "version 1"},
+        {4, 0x03000000, 4, "version 50331648"},
+        {8, (uint64_t)1 << 60, 8, "1152921504606846976 tensors"},
+        {16, (uint64_t)1 << 60, 8, "1152921504606846976 pairs"},
+        {16, (uint64_t)-1, 8, "cannot be in"},
+        {24, (uint64_t)-1, 8, "a key of"},
+        {arch - 4, 99, 4, "unknown type 99"},
+        {arch, (uint64_t)1 << 62, 8, "cut off"},
+        {arch + 8, 'Q', 1, "not qwen2"},
+        {at - 8, 65, 8, "a name" },
+        {at - 8, (uint64_t)1 << 63, 8, "name of a tensor has"},
+        {dims, 5, 4, "5 dimensions"},
+        {dims, 0, 4, "0 dimensions"},
+        {dims + 4, 0, 8, "impossible"},
+        {dims + 4, (uint64_t)1 << 63, 8, "impossible"},
+        {dims + 4, 250, 8, "blocks of 32"},
+        {dims + 20, 31, 4, "type 31"},
+        {dims + 24, 0, 8, "is where the one before ends"},
+        {dims + 24, (uint64_t)-32, 8, "is where the one before ends"},
+    };
+    for (size_t i = 0; i < sizeof pokes / sizeof *pokes; i++) {
+        unsigned char old[8];
+        es_err err = {0};
+        memcpy(old, f.p + pokes[i].at, 8);
+        for (int k = 0; k < pokes[i].n; k++) f.p[pokes[i].at + (size_t)k] = (unsigned char)(pokes[i].v >> (8 * k));
+        spill(copy, f.p, f.n);
+        memcpy(f.p + pokes[i].at, old, 8);
+        es_source *s = open_with(es_gguf_read, copy, &err);
+        const char *word = strcmp(pokes[i].word, "a name") ? pokes[i].word : "name of a tensor has 65";
+        CHECK(!s && strstr(err.text, word), "poke %zu: \"%s\", without \"%s\"", i, err.text, word);
+        es_source_close(s);
+    }
+    for (size_t cut = 16; cut < f.n; cut += cut < 9000 ? 97 : 4096) {
+        es_err err = {0};
+        spill(copy, f.p, cut);
+        es_source *s = open_with(es_gguf_read, copy, &err);
+        CHECK(!s && err.text[0], "cut at %zu was taken", cut);
+        es_source_close(s);
+    }
+    free(f.p);
+}
+
+/* Which way attention looks is in the file, or must be said. */
+static void gguf_converts(void)
+{
+    const char *path = gguf_file("g.F32.gguf");
+    char copy[4096], pack[4096];
+    es_convert_report rep;
+
+    if (!path) {
+        es_test_skip("goldens/text/gguf");
+        return;
+    }
+    snprintf(copy, sizeof copy, "%s/g.gguf", es_test_folder());
+    snprintf(pack, sizeof pack, "%s/g.pack", es_test_folder());
+    file f = slurp(path);
+    es_err err = {0};
+    es_convert_options o = {.source = path, .output = pack};
+    CHECK(!es_convert(&o, &rep, &err) && strstr(rep.sizes, "bidirectional"), "%s %s", err.text, rep.sizes);
+    unsigned char *key = memmem(f.p, f.n, "qwen2.attention.causal", 22);
+    if (key) key[6] = 'X';
+    spill(copy, f.p, f.n);
+    o.source = copy;
+    err = (es_err){0};
+    CHECK(es_convert(&o, &rep, &err) && strstr(err.text, "which way attention looks"), "%s", err.text);
+    o.attention = "causal";
+    err = (es_err){0};
+    CHECK(!es_convert(&o, &rep, &err) && strstr(rep.sizes, "causal"), "%s %s", err.text, rep.sizes);
+    o.attention = "sideways";
+    err = (es_err){0};
+    CHECK(es_convert(&o, &rep, &err) && strstr(err.text, "sideways"), "%s", err.text);
+    free(f.p);
+}
+
+/* ---- NumPy ---- */
+
+static void npz_plda(void)
+{
+    const char *path = es_test_data("models/pyannote-plda/plda.npz");
+    char pack[4096], copy[4096];
+    es_convert_report rep;
+    es_err err = {0};
+    es_weights *w = NULL;
+
+    if (!path) {
+        es_test_skip("models/pyannote-plda");
+        return;
+    }
+    snprintf(pack, sizeof pack, "%s/plda.pack", es_test_folder());
+    es_convert_options o = {.source = path, .output = pack};
+    CHECK(!es_convert(&o, &rep, &err), "%s", err.text);
+    CHECK(!es_pack_open(&w, pack, &err), "%s", err.text);
+    const es_weight *psi = w ? es_weights_find(w, "psi") : NULL;
+    CHECK(psi && psi->n_dims == 2 && psi->dim[0] == 2 && psi->dim[1] == 128, "psi is not [2, 128]");
+    /* The array's own bytes, which stand 64-byte padded behind its description. */
+    file f = slurp(path);
+    unsigned char *at = memmem(f.p, f.n, "psi.npy", 7);
+    at = at ? memmem(at, f.n - (size_t)(at - f.p), "\x93NUMPY", 6) : NULL;
+    for (int i = 0; at && psi && i < 128; i++) {
+        float part[2];
+        double want;
+        memcpy(&want, at + 10 + (at[8] | at[9] << 8) + 8 * i, 8);
+        for (int k = 0; k < 2; k++) memcpy(&part[k], (const char *)psi->p + 4 * (128 * k + i), 4);
+        double have = (double)part[0] + (double)part[1];
+        CHECK(fabs(have - want) <= 0x1p-47 * fabs(want), "psi[%d] is %.17g, expected %.17g", i, have, want);
+    }
+    CHECK(at, "psi.npy is not in the archive");
+    es_weights_close(w);
+    /* By itself, one of the two archives is not enough; cut, it is none. */
+    snprintf(copy, sizeof copy, "%s/plda.npz", es_test_folder());
+    spill(copy, f.p, f.n);
+    o.source = copy;
+    err = (es_err){0};
+    CHECK(es_convert(&o, &rep, &err) && strstr(err.text, "belong together"), "%s", err.text);
+    for (size_t cut = 16; cut < f.n; cut += 4096) {
+        spill(copy, f.p, cut);
+        err = (es_err){0};
+        CHECK(es_convert(&o, &rep, &err) && err.text[0], "cut at %zu was taken", cut);
+    }
+    free(f.p);
+}
+
 static const es_test tests[] = {
     {"torch_good", torch_good},
     {"torch_views", torch_views},
@@ -279,6 +519,10 @@ static const es_test tests[] = {
     {"pickle_opcodes", pickle_opcodes},
     {"torch_segmentation", torch_segmentation},
     {"torch_real", torch_real},
+    {"gguf_values", gguf_values},
+    {"gguf_refused", gguf_refused},
+    {"gguf_converts", gguf_converts},
+    {"npz_plda", npz_plda},
 };
 
 int main(int argc, char **argv)

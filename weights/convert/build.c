@@ -282,9 +282,16 @@ float *es_build_read(es_build *b, const es_src_tensor *t)
 
 es_json *es_build_json(es_build *b, const char *name, size_t max_bytes)
 {
-    char *path = b->rc ? NULL : es_source_join(b->source->folder, name);
+    char *path;
     es_json *j = NULL;
 
+    for (int i = 0; i < b->source->n_texts && !b->rc; i++) {
+        const struct es_src_text *t = &b->source->texts[i];
+        if (strcmp(t->name, name)) continue;
+        b->rc = es_json_parse(&j, t->text, t->bytes, name, b->err);
+        return j;
+    }
+    path = b->rc ? NULL : es_source_join(b->source->folder, name);
     if (!b->rc && !path) b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
     if (path && !access(path, F_OK)) b->rc = es_json_read(&j, path, max_bytes, b->err);
     free(path);

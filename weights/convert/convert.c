@@ -20,7 +20,7 @@
 
 /* Weight files of a folder, the first that is there counts. */
 static const char *const weight_files[] = {"model.safetensors.index.json", "model.safetensors", "model.bin",
-                                           "pytorch_model.bin",            "avg_model.pt"};
+                                           "pytorch_model.bin",            "avg_model.pt",      "plda.npz"};
 enum { N_WEIGHT_FILES = sizeof weight_files / sizeof *weight_files };
 
 const char *es_convert_dtype_name(es_convert_dtype d)
@@ -43,6 +43,9 @@ static reader *reader_of(const char *path)
     if (n < 9) return NULL;
     if (p[0] == '{' && strlen(path) > 5 && !strcmp(path + strlen(path) - 5, ".json")) return es_safetensors_read;
     if (p[8] == '{') return es_safetensors_read;
+    if (!memcmp(p, "GGUF", 4)) return es_gguf_read;
+    if (!memcmp(p, "lmgg", 4)) return es_ggml_read;
+    if (!memcmp(p, "PK\3\4", 4) && strlen(path) > 4 && !strcmp(path + strlen(path) - 4, ".npz")) return es_npz_read;
     if (!memcmp(p, "PK\3\4", 4) || (p[0] == 0x80 && p[2] == 0x8a)) return es_torch_read;
     /* CTranslate2: a small version number; from 2 on a short string follows. */
     if (p[0] && !p[1] && !p[2] && !p[3]) return es_ct2_read;
@@ -167,7 +170,7 @@ int es_convert(const es_convert_options *o, es_convert_report *rep, es_err *err)
     if (rc) goto out;
     read = reader_of(file);
     if (!read) {
-        rc = es_fail(err, ES_EFORMAT, "%s: not a weight file of a known format (safetensors, CTranslate2, PyTorch)", file);
+        rc = es_fail(err, ES_EFORMAT, "%s: not a weight file of a known format (safetensors, CTranslate2, PyTorch, GGUF, ggml, npz)", file);
         goto out;
     }
     if (o->name && *o->name) snprintf(rep->name, sizeof rep->name, "%s", o->name);

@@ -168,6 +168,10 @@ static const char *attention(model *m, const es_json_node *config)
         const char *code = es_json_string(n);
         if (code && !strncmp(code, "modeling_qwen.", 14)) return "bidirectional";
     }
+    if (!strncmp(m->b->source->format, "GGUF", 4)) {
+        /* Files of either kind lack the key, and the wrong choice gives vectors that look right and are not. */
+        es_build_fail(m->b, "the file does not say which way attention looks: it must be named, causal or bidirectional");
+    }
     es_build_note(m->b, "the source does not say which way attention looks: causal is taken, --attention decides otherwise");
     return "causal";
 }

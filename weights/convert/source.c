@@ -79,6 +79,10 @@ void es_source_close(es_source *s)
         else free(s->maps[i].p);
     }
     free(s->maps);
+    for (int i = 0; i < s->n_texts; i++) {
+        free(s->texts[i].name);
+        free(s->texts[i].text);
+    }
     free(s->path);
     free(s->folder);
     free(s);
@@ -101,6 +105,19 @@ const char *es_source_base(const char *path)
     const char *slash = strrchr(path, '/');
 
     return slash ? slash + 1 : path;
+}
+
+int es_source_add_text(es_source *s, const char *name, char *text, es_err *err)
+{
+    char *copy = strdup(name);
+
+    if (!copy || !text || s->n_texts == (int)(sizeof s->texts / sizeof *s->texts)) {
+        free(copy);
+        free(text);
+        return es_fail(err, ES_ENOMEM, "%s: out of memory", s->path);
+    }
+    s->texts[s->n_texts++] = (struct es_src_text){copy, text, strlen(text)};
+    return ES_OK;
 }
 
 /* ---- files ---- */
@@ -365,6 +382,18 @@ static void read_plain(es_num num, const unsigned char *p, size_t n, float *out)
     }
 }
 
+/* Where in its storage an element of a strided tensor stands. */
+static size_t place_of(const es_src_tensor *t, size_t element)
+{
+    size_t at = 0;
+
+    for (int d = t->n_dims; d-- > 0;) {
+        at += element % (size_t)t->dim[d] * (size_t)t->stride[d];
+        element /= (size_t)t->dim[d];
+    }
+    return at;
+}
+
 void es_source_read(const es_src_tensor *t, size_t first, size_t n, float *out)
 {
     size_t block = es_num_block(t->num), bytes = es_num_bytes(t->num);
@@ -381,18 +410,25 @@ void es_source_read(const es_src_tensor *t, size_t first, size_t n, float *out)
         return;
     }
     if (t->strided) {
-        for (size_t i = 0; i < n; i++) {
-            size_t rest = first + i, at = 0;
-            for (int d = t->n_dims; d-- > 0;) {
-                at += rest % (size_t)t->dim[d] * (size_t)t->stride[d];
-                rest /= (size_t)t->dim[d];
-            }
-            read_plain(t->num, t->p + at * bytes, 1, out + i);
-        }
+        for (size_t i = 0; i < n; i++) read_plain(t->num, t->p + place_of(t, first + i) * bytes, 1, out + i);
     } else {
         read_plain(t->num, t->p + first * bytes, n, out);
     }
     if (t->scale) {
         for (size_t i = 0; i < n; i++) out[i] /= scale_of(t, first + i);
+    }
+}
+
+void es_source_read_double(const es_src_tensor *t, size_t first, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        float f;
+
+        if (t->num == ES_NUM_F64) {
+            memcpy(out + i, t->p + 8 * (t->strided ? place_of(t, first + i) : first + i), 8);
+        } else {
+            es_source_read(t, first + i, 1, &f);
+            out[i] = (double)f;
+        }
     }
 }

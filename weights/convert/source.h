@@ -74,6 +74,11 @@ typedef struct es_source {
     int n_files;
     struct es_map *maps; /* mapped files, and what else lives as long as the source */
     int n_maps;
+    struct es_src_text {
+        char *name, *text; /* "config.json" and the like, written by readers whose files say such things themselves */
+        size_t bytes;
+    } texts[4];
+    int n_texts;
 } es_source;
 
 int es_source_open(es_source **out, const char *path, const char *folder, es_err *err);
@@ -88,12 +93,15 @@ void *es_source_keep(es_source *s, size_t bytes, es_err *err);         /* zeroed
 /* Copies t and its name (n bytes, checked: not empty, no NUL, of bounded length) and computes count; what: the file,
  * for messages. Refuses shapes whose bytes exceed t->bytes. */
 int es_source_add(es_source *s, const es_src_tensor *t, const char *name, size_t n, const char *what, es_err *err);
+/* A JSON document that stands in for a side file of that name. Takes text, on failure too. */
+int es_source_add_text(es_source *s, const char *name, char *text, es_err *err);
 int es_source_ready(es_source *s, es_err *err); /* sorts; refuses a name that is there twice */
 
 /* ---- for architectures ---- */
 es_src_tensor *es_source_find(const es_source *s, const char *name); /* NULL where there is none */
 /* Elements first .. first + n - 1 in row-major order. */
 void es_source_read(const es_src_tensor *t, size_t first, size_t n, float *out);
+void es_source_read_double(const es_src_tensor *t, size_t first, size_t n, double *out); /* all digits of F64 */
 void es_source_forget(const es_src_tensor *t); /* gives its resident pages back to the system */
 const char *es_num_name(es_num n);
 size_t es_num_block(es_num n); /* elements of a block */
@@ -110,5 +118,10 @@ const char *es_source_base(const char *path); /* what follows the last slash */
 int es_safetensors_read(es_source *s, const char *path, es_err *err);         /* one file, or an index of shards */
 int es_ct2_read(es_source *s, const char *path, es_err *err);                 /* model.bin of CTranslate2 */
 int es_torch_read(es_source *s, const char *path, es_err *err);               /* a checkpoint, zip or legacy */
+int es_gguf_read(es_source *s, const char *path, es_err *err);                /* GGUF 2 and 3, of Qwen2 */
+int es_ggml_read(es_source *s, const char *path, es_err *err);                /* whisper.cpp's own files */
+int es_npz_read(es_source *s, const char *path, es_err *err);                 /* an npz, and its companion for PLDA */
+/* The block type of a ggml type number, ES_N_NUMS where it is not known. */
+es_num es_gguf_type(uint32_t id);
 
 #endif

@@ -5,8 +5,8 @@
  * 0xA1-0xAC and 0xAE-0xFF stand for themselves, the other 68 take U+0100, U+0101, ... in rising order. Undoing that
  * gives the bytes of a token. The order of the merges is the order of the ids, so the table is all a reader needs.
  *
- * Three files carry the same vocabulary: tokenizer.json (model.vocab, token to id), vocab.json (the same object by
- * itself) and CTranslate2's vocabulary.json (a list). Multilingual Whisper has an empty token, 50256, which some files
+ * Four files carry the same vocabulary: tokenizer.json (model.vocab, token to id), vocab.json (the same object by itself),
+ * CTranslate2's vocabulary.json (a list) and OpenAI's own *.tiktoken (lines of base64 and id). Multilingual Whisper has an empty token, 50256, which some files
  * leave out.
  */
 #include "build.h"
@@ -101,6 +101,41 @@ static void read_list(es_build *b, table *t, const es_json_node *list)
     }
 }
 
+static int sixtyfour(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Lines of "base64 id"; the empty token is written as "=". */
+static void read_lines(es_build *b, table *t, const char *text)
+{
+    for (int line = 1; *text && !b->rc; line++) {
+        unsigned char out[256];
+        int n = 0, bits = 0;
+        unsigned held = 0;
+        char *end;
+
+        for (int v; n < 255 && (v = sixtyfour(*text)) >= 0; text++) {
+            held = (held << 6 | (unsigned)v) & 0xffff;
+            bits += 6;
+            if (bits >= 8) out[n++] = (unsigned char)(held >> (bits -= 8));
+        }
+        while (*text == '=') text++;
+        long id = strtol(text, &end, 10);
+        if (*text != ' ' || end == text || id < 0 || id >= t->n || (*end && *end != '\n') || t->has[id]) {
+            es_build_fail(b, "%s: line %d is not a token and an id of its own", t->file, line);
+            return;
+        }
+        t->bytes[id][0] = (unsigned char)n;
+        memcpy(t->bytes[id] + 1, out, (size_t)n);
+        t->has[id] = true;
+        text = *end ? end + 1 : end;
+    }
+}
+
 static void put(es_build *b, const table *t)
 {
     unsigned char *flat = malloc((size_t)t->n * 256);
@@ -142,8 +177,17 @@ void es_vocab_whisper(es_build *b, int n)
         if (es_json_is_array(root)) read_list(b, &t, root);
         else read_object(b, &t, es_json_is_object(vocab) ? vocab : root);
         put(b, &t);
-    } else {
-        es_build_fail(b, "no tokenizer beside the weights: tokenizer.json, vocab.json or vocabulary.json is needed");
+    } else if (!b->rc) {
+        size_t bytes;
+        t.file = n == 50257 ? "multilingual.tiktoken" : "gpt2.tiktoken";
+        char *lines = es_build_text(b, t.file, MAX_JSON, &bytes);
+        if (lines) {
+            read_lines(b, &t, lines);
+            put(b, &t);
+        } else {
+            es_build_fail(b, "no tokenizer beside the weights: tokenizer.json, vocab.json, vocabulary.json or %s is needed", t.file);
+        }
+        free(lines);
     }
     es_json_close(j);
     free(t.bytes);
