@@ -48,6 +48,7 @@ static void test_refused(void)
     memset(junk, 'j', sizeof junk);
     write_file(in_folder("lib/data.mdb"), junk, sizeof junk);
     check_refused(dir, ES_STORE_CREATE, ES_ELIBRARY, "not a library");
+    CHECK(access(in_folder("lib/lock.mdb"), F_OK) != 0, "a lock file was left there");
     unlink(in_folder("lib/data.mdb"));
 
     s = open_store(in_folder("made/on/the way"), ES_STORE_CREATE);
@@ -437,6 +438,95 @@ static void test_few_addresses(void)
 }
 #endif
 
+/* ---- damaged files ---- */
+
+static int visit_and_get(void *user, const es_entry *e)
+{
+    es_store *s = user;
+    es_result r;
+
+    if (es_store_get(s, e->media.content, e->media.track, &r, NULL) == ES_OK) es_result_done(&r);
+    return 0;
+}
+
+/* Opens what the parent has damaged and uses it if it is said to be whole. 0: whole, 3: refused or found damaged. */
+static int child_uses_damaged(const char *dir)
+{
+    es_store *s = NULL;
+    es_err err = {0};
+    es_check c;
+    bool whole;
+
+    if (es_store_open(&s, dir, 0, &err)) return err.text[0] ? 3 : 1;
+    if (es_store_check(s, &c, NULL, NULL, &err)) return 2;
+    whole = c.faults == 0;
+    if (whole) {
+        es_result r = make_result(99, 30, "/new");
+        es_store_list(s, visit_and_get, s, NULL);
+        if (es_store_put(s, &r, &err) || es_store_remove(s, content_of(3), -1, NULL) == ES_EIO) return 4;
+        es_result_done(&r);
+        es_store_check(s, &c, NULL, NULL, NULL);
+        if (c.faults) return 5;
+    } else if (es_store_compact(s, NULL, NULL, NULL) == ES_OK && es_store_check(s, &c, NULL, NULL, NULL) == ES_OK &&
+               c.faults == 0) {
+        return 6; /* a copy of records that are damaged cannot be whole */
+    }
+    es_store_close(s);
+    return whole ? 0 : 3;
+}
+
+/* Pages of noise, of nothing, of other pages; changed bytes in the heads of pages. None of it may end the process. */
+static void test_damaged(void)
+{
+    const char *dir = in_folder("lib"), *file = in_folder("lib/data.mdb");
+    es_noise noise = {.state = 5};
+    es_store *s = open_store(dir, ES_STORE_CREATE);
+    uint8_t *bytes, *copy;
+    struct stat st;
+    FILE *f;
+    int whole = 0, found = 0;
+
+    if (!s) return;
+    for (int i = 0; i < 30; i++) {
+        es_result r = make_result(i, 6, "/x");
+        char text[9000]; /* more than a page holds: it goes into overflow pages */
+        memset(text, 'a' + i % 26, sizeof text);
+        es_segment segment = {.start_ms = 1};
+        es_transcript_add_segment(&r.transcript, &segment, text, sizeof text, NULL, 0);
+        CHECK_INT(es_store_put(s, &r, NULL), ES_OK);
+        es_result_done(&r);
+        if (i % 4 == 3) es_store_remove(s, content_of(i - 2), -1, NULL); /* pages are freed, lists of them kept */
+    }
+    es_store_close(s);
+    CHECK(stat(file, &st) == 0 && st.st_size > 200000);
+    bytes = malloc((size_t)st.st_size), copy = malloc((size_t)st.st_size);
+    f = fopen(file, "rb");
+    CHECK(f && fread(bytes, 1, (size_t)st.st_size, f) == (size_t)st.st_size);
+    if (f) fclose(f);
+    for (int round = 0; round < 80; round++) {
+        size_t pages = (size_t)st.st_size / 4096, at = es_noise_bits(&noise) % pages * 4096;
+        size_t other = es_noise_bits(&noise) % pages * 4096;
+        int status;
+        memcpy(copy, bytes, (size_t)st.st_size);
+        switch (round % 4) {
+        case 0:
+            for (int i = 0; i < 4096; i++) copy[at + (size_t)i] = (uint8_t)es_noise_bits(&noise);
+            break;
+        case 1: memset(copy + at, 0, 4096); break;
+        case 2: memcpy(copy + at, bytes + other, 4096); break;
+        default: copy[at + es_noise_bits(&noise) % 64] ^= (uint8_t)(1 + es_noise_bits(&noise) % 255); break;
+        }
+        write_file(file, copy, (size_t)st.st_size);
+        status = in_child(child_uses_damaged, dir);
+        CHECK(status == 0 || status == 3, "round %d, page %zu: %d", round, at / 4096, status);
+        whole += status == 0;
+        found += status == 3;
+    }
+    CHECK(whole > 5 && found > 15, "%d taken for whole, %d found", whole, found);
+    free(bytes);
+    free(copy);
+}
+
 /* ---- claims ---- */
 
 static int child_claims(const char *dir)
@@ -532,6 +622,7 @@ int main(int argc, char **argv)
 #ifndef ES_UNDER_ASAN
         {"few_addresses", test_few_addresses},
 #endif
+        {"damaged", test_damaged},
         {"claims", test_claims},
         {"threads", test_threads},
     };

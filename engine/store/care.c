@@ -106,6 +106,18 @@ static int verify(const char *dir, const counts *c, es_err *err)
     return rc;
 }
 
+/* Before the old file is replaced or called a backup: LMDB reads a damaged one as it comes, if it survives it. */
+static int refuse_damaged(es_store *s, es_err *err)
+{
+    uint64_t faults = 0;
+    int rc = es_tables_walk(s->tables, true, NULL, NULL, &faults, err);
+
+    if (!rc && faults)
+        rc = es_fail(err, ES_ELIBRARY, "%s: is damaged in %llu places; restore a backup", s->folder.data,
+                     (unsigned long long)faults);
+    return rc;
+}
+
 static uint64_t file_bytes(const char *path)
 {
     struct stat st;
@@ -153,6 +165,7 @@ int es_store_compact(es_store *s, uint64_t *before, uint64_t *after, es_err *err
     fresh = dir ? join(dir, "data.mdb") : NULL;
     if (!fresh) rc = es_fail(err, ES_ENOMEM, "%s: not enough memory to compact it", s->folder.dir);
     if (!rc && mkdir(dir, 0700)) rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+    if (!rc) rc = refuse_damaged(s, err);
     if (!rc) rc = es_txn_begin(&x, s->tables, false, err);
     if (!rc) rc = copy_all(x, dir, &c, err);
     es_txn_drop(x);
@@ -195,7 +208,8 @@ int es_store_backup(es_store *s, const char *to_dir, es_err *err)
     if (!rc && mkdir(part, 0700)) rc = es_fail(err, ES_EIO, "%s: cannot be made: %s", part, strerror(errno));
     if (!rc) rc = es_inside_begin(s, false, &x, err);
     if (x) {
-        rc = copy_all(x, part, &c, err);
+        rc = refuse_damaged(s, err);
+        if (!rc) rc = copy_all(x, part, &c, err);
         rc = es_inside_end(s, x, rc, err);
     }
     if (!rc) rc = verify(part, &c, err);
@@ -388,6 +402,8 @@ int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const c
 
     *out = (es_check){0};
     if (rc) return rc;
+    rc = es_tables_walk(s->tables, true, fault, user, &out->faults, err);
+    if (rc || out->faults) return es_inside_end(s, c.x, rc, err); /* LMDB could not be trusted with such a file */
     for (int table = 0; !rc && table < ES_N_TABLES; table++) {
         es_cursor *cursor = NULL;
         es_bytes key, value;

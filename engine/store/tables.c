@@ -14,8 +14,9 @@
  * kept in a pool (reset, then renewed) and a read costs no search for a free slot. Slots of dead processes are swept at
  * open and whenever slots run out.
  *
- * LMDB trusts its file. What can be checked cheaply is checked at open: the magic and version (by LMDB), and that the
- * file is as long as its meta page says, since reading past the end of a mapped file kills the process.
+ * LMDB trusts its file: one wrong page number or a cut file ends the process. So pages.c looks at the first pages
+ * before LMDB opens the file, and at the tree of tables before its names are looked up; es_tables_walk() looks at
+ * everything.
  */
 #define _GNU_SOURCE
 #include "store/tables.h"
@@ -25,11 +26,14 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "store/pages.h"
 
 enum {
     MAX_READERS = 1024,
@@ -170,20 +174,41 @@ static int open_env(es_tables *t, const char *dir, es_err *err)
     }
 }
 
-static int check_length(es_tables *t, es_err *err)
+int es_tables_walk(es_tables *t, bool all, void (*fault)(void *user, const char *sentence), void *user,
+                   uint64_t *faults, es_err *err)
 {
-    MDB_envinfo info;
-    MDB_stat stat_;
-    struct stat st;
-    unsigned long long need;
+    enum { TRIES = 100 };
+    int rc = ES_EBUSY;
 
-    mdb_env_info(t->env, &info);
-    mdb_env_stat(t->env, &stat_);
-    if (stat(t->file, &st)) return es_fail(err, ES_EIO, "%s: %s", t->file, strerror(errno));
-    need = ((unsigned long long)info.me_last_pgno + 1) * stat_.ms_psize;
-    if ((unsigned long long)st.st_size >= need) return ES_OK;
-    return es_fail(err, ES_ELIBRARY, "%s: cut short: it has %llu bytes and needs %llu; restore a backup", t->file,
-                   (unsigned long long)st.st_size, need);
+    *faults = 0;
+    /* Writers at work may have replaced both meta pages between the beginning of our transaction and their reading. */
+    for (int i = 0; rc == ES_EBUSY && i < TRIES; i++) {
+        MDB_txn *txn = NULL;
+        int begun = mdb_txn_begin(t->env, NULL, MDB_RDONLY, &txn);
+        if (begun) return fail(err, t, begun, "read");
+        rc = es_pages_walk(t->file, mdb_txn_id(txn), all, fault, user, faults, err);
+        mdb_txn_abort(txn);
+    }
+    if (rc == ES_EBUSY) es_fail(err, rc, "%s: is written too fast to be checked", t->file);
+    return rc;
+}
+
+/* Keeps the first sentence. */
+static void keep_fault(void *user, const char *sentence)
+{
+    char *first = user;
+
+    if (!*first) snprintf(first, 500, "%s", sentence);
+}
+
+static int check_shape(es_tables *t, es_err *err)
+{
+    char first[500] = "";
+    uint64_t faults = 0;
+    int rc = es_tables_walk(t, false, keep_fault, first, &faults, err);
+
+    if (!rc && faults) rc = es_fail(err, ES_ELIBRARY, "%s: is damaged, restore a backup: %s", t->file, first);
+    return rc;
 }
 
 /* Looks the tables up, in a reading transaction first: only where one is missing is a writing one worth its lock. */
@@ -226,10 +251,11 @@ int es_tables_open(es_tables **out, const char *dir, unsigned flags, es_err *err
     strcat(strcpy(t->file, dir), "/data.mdb");
     t->flags = flags;
     pthread_mutex_init(&t->pool_lock, NULL);
-    if (!(flags & ES_TABLES_NO_LOCK)) rc = reserve_lock(t, dir, err);
+    rc = es_pages_head(t->file, err);
+    if (!rc && !(flags & ES_TABLES_NO_LOCK)) rc = reserve_lock(t, dir, err);
     if (!rc) rc = open_env(t, dir, err);
     if (!rc && !(flags & ES_TABLES_NO_LOCK)) mdb_reader_check(t->env, &dead);
-    if (!rc) rc = check_length(t, err);
+    if (!rc) rc = check_shape(t, err);
     if (!rc) rc = open_tables(t, err);
     if (rc) {
         es_tables_close(t);

@@ -53,6 +53,11 @@ int es_tables_open(es_tables **out, const char *dir, unsigned flags, es_err *err
 void es_tables_close(es_tables *t); /* accepts NULL; no transaction may be open */
 int es_tables_sync(es_tables *t, es_err *err);
 
+/* Walks the file's own structure in one snapshot, without LMDB (pages.h): with all the whole of it, else what
+ * es_tables_open needs. fault is told each fault, *faults counts them. */
+int es_tables_walk(es_tables *t, bool all, void (*fault)(void *user, const char *sentence), void *user,
+                   uint64_t *faults, es_err *err);
+
 int es_txn_begin(es_txn **out, es_tables *t, bool write, es_err *err);
 int es_txn_commit(es_txn *x, es_err *err); /* ends x also when it fails; then nothing was written */
 void es_txn_drop(es_txn *x);               /* accepts NULL */
