@@ -17,7 +17,7 @@
 typedef struct writer {
     es_noise noise;
     bool f16;
-    int pass;           /* of two: 4-byte tensors, then 2-byte ones */
+    int pass; /* of two: 4-byte tensors, then 2-byte ones */
     char *header;
     size_t n_header, room;
     unsigned char *data;
@@ -83,10 +83,8 @@ static void tensor(writer *w, const char *name, int rows, int columns, double me
     for (size_t i = 0; i < n; i++) {
         float x = (float)(mean + scale * es_noise_normal(&w->noise));
         uint16_t h = half(x);
-        if (is_half)
-            memcpy(p + 2 * i, &h, 2);
-        else
-            memcpy(p + 4 * i, &x, 4);
+        if (is_half) memcpy(p + 2 * i, &h, 2);
+        else memcpy(p + 4 * i, &x, 4);
     }
     say(w, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%d", name, is_half ? "F16" : "F32", rows);
     if (columns) say(w, ",%d", columns);
@@ -150,8 +148,8 @@ static void tokenizer(writer *w, int n)
         p[0] = (unsigned char)k;
         memcpy(p + 1, text, k);
     }
-    say(w, ",\"tokenizer.tokens\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}", w->n_data - begin, begin,
-        w->n_data);
+    say(w, ",\"tokenizer.tokens\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}", w->n_data - begin,
+        begin, w->n_data);
 }
 
 int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s)
@@ -179,17 +177,18 @@ int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s)
     if (w.failed) goto out;
 
     es_hash_hex(hex, es_hash_bytes(w.data, w.n_data));
-    int n = snprintf(start, sizeof start,
-                     "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"whisper\",\"name\":\"%s\",\"config\":\""
-                     "{\\\"d_model\\\":%d,\\\"heads\\\":%d,\\\"encoder_layers\\\":%d,\\\"decoder_layers\\\":%d,"
-                     "\\\"n_mels\\\":%d,\\\"vocab\\\":%d,\\\"audio_positions\\\":1500,\\\"text_positions\\\":448,"
-                     "\\\"multilingual\\\":%s,\\\"n_languages\\\":%d,\\\"mel\\\":\\\"slaney-%d\\\","
-                     "\\\"tokenizer\\\":\\\"whisper-%s\\\"%s%s}\",\"source\":\"seed %llu\",\"source_hash\":\"%s\","
-                     "\"data_hash\":\"%s\",\"converter\":\"1\"}",
-                     name, C, C / 64, s->layers, s->layers, s->n_mels, s->vocab, multilingual ? "true" : "false",
-                     s->vocab - 51765 - multilingual, s->n_mels, multilingual ? "multilingual" : "english",
-                     s->alignment ? ",\\\"alignment_heads\\\":" : "", s->alignment ? s->alignment : "",
-                     (unsigned long long)s->seed, hex, hex);
+    int n =
+        snprintf(start, sizeof start,
+                 "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"whisper\",\"name\":\"%s\",\"config\":\""
+                 "{\\\"d_model\\\":%d,\\\"heads\\\":%d,\\\"encoder_layers\\\":%d,\\\"decoder_layers\\\":%d,"
+                 "\\\"n_mels\\\":%d,\\\"vocab\\\":%d,\\\"audio_positions\\\":1500,\\\"text_positions\\\":448,"
+                 "\\\"multilingual\\\":%s,\\\"n_languages\\\":%d,\\\"mel\\\":\\\"slaney-%d\\\","
+                 "\\\"tokenizer\\\":\\\"whisper-%s\\\"%s%s}\",\"source\":\"seed %llu\",\"source_hash\":\"%s\","
+                 "\"data_hash\":\"%s\",\"converter\":\"1\"}",
+                 name, C, C / 64, s->layers, s->layers, s->n_mels, s->vocab, multilingual ? "true" : "false",
+                 s->vocab - 51765 - multilingual, s->n_mels, multilingual ? "multilingual" : "english",
+                 s->alignment ? ",\\\"alignment_heads\\\":" : "", s->alignment ? s->alignment : "",
+                 (unsigned long long)s->seed, hex, hex);
     if (n < 0 || (size_t)n >= sizeof start) goto out;
     size_t length = (size_t)n + w.n_header + 1, padded = (length + 8 + 63) / 64 * 64 - 8;
     unsigned char size[8];

@@ -10,11 +10,11 @@
 
 typedef struct es_seeded_whisper {
     uint64_t seed;
-    int width, layers;         /* a multiple of 64; of each stack */
-    int n_mels, vocab;         /* 80 or 128; 51864 .. 51866 */
-    bool f16;                  /* weights f16, else f32 */
-    const char *alignment;     /* JSON list for the config; NULL: left out */
-    const char *name;          /* NULL: "seeded-whisper" */
+    int width, layers;     /* a multiple of 64; of each stack */
+    int n_mels, vocab;     /* 80 or 128; 51864 .. 51866 */
+    bool f16;              /* weights f16, else f32 */
+    const char *alignment; /* JSON list for the config; NULL: left out */
+    const char *name;      /* NULL: "seeded-whisper" */
 } es_seeded_whisper;
 
 /* 0, or -1 when the file cannot be written. */

@@ -1,10 +1,11 @@
 /*
- * test_whisper.c - Whisper against its published sizes, a naive twin in double, and a reference implementation's numbers.
+ * test_whisper.c - Whisper against its published sizes, a naive twin in double, and a reference implementation's
+ * numbers.
  *
- * Three layers. Facts: parameter counts, ids, alignment heads, refusals, warping vectors. Structure, on a seeded model of
- * two layers: the whole network against a twin written here in double, straight from the equations; slots and windows
- * that do not notice each other. Values, where trained packs and references are at hand: mel, encoder output, logits,
- * probabilities, tokens and word times of whisper-tiny and whisper-base.
+ * Three layers. Facts: parameter counts, ids, alignment heads, refusals, warping vectors. Structure, on a seeded model
+ * of two layers: the whole network against a twin written here in double, straight from the equations; slots and
+ * windows that do not notice each other. Values, where trained packs and references are at hand: mel, encoder output,
+ * logits, probabilities, tokens and word times of whisper-tiny and whisper-base.
  */
 #include "test.h"
 
@@ -110,8 +111,7 @@ static bool rig_open_as(rig *g, const char *path, es_whisper_limits limits, int 
     if (!rc) n = es_bpe_non_speech(g->bpe, quiet, 128);
     if (!rc) rc = es_plan_open(&g->p, ES_CPU, threads, &g->err);
     if (!rc) es_plan_flags(g->p, flags, 5);
-    if (!rc)
-        rc = es_whisper_plan(&g->m, g->p, "whisper", g->w, &g->dims, limits, quiet, (int)n, 220, &g->err);
+    if (!rc) rc = es_whisper_plan(&g->m, g->p, "whisper", g->w, &g->dims, limits, quiet, (int)n, 220, &g->err);
     if (!rc) rc = es_plan_finish(g->p, 0, &g->err);
     if (!rc) {
         rc = es_device_open(&g->d, ES_CPU, 0, threads, NULL, &fault) ? ES_EDEVICE : ES_OK;
@@ -156,14 +156,22 @@ static void presets(void)
         int64_t parameters;
         int n_pairs;
     } want[] = {
-        {"tiny.en", 37760256, 8},          {"tiny", 37760640, 6},
-        {"base.en", 72593408, 5},          {"base", 72593920, 8},
-        {"small.en", 241734144, 19},       {"small", 241734912, 10},
-        {"medium.en", 763856896, 18},      {"medium", 763857920, 6},
-        {"large-v1", 1543304960, 9},       {"large-v2", 1543304960, 23},
-        {"large-v3", 1543490560, 10},      {"large-v3-turbo", 808878080, 6},
-        {"distil-large-v2", 756220160, 20}, {"distil-large-v3", 756405760, 20},
-        {"distil-large-v3.5", 756405760, 20}, {"distil-medium.en", 394375168, 16},
+        {"tiny.en", 37760256, 8},
+        {"tiny", 37760640, 6},
+        {"base.en", 72593408, 5},
+        {"base", 72593920, 8},
+        {"small.en", 241734144, 19},
+        {"small", 241734912, 10},
+        {"medium.en", 763856896, 18},
+        {"medium", 763857920, 6},
+        {"large-v1", 1543304960, 9},
+        {"large-v2", 1543304960, 23},
+        {"large-v3", 1543490560, 10},
+        {"large-v3-turbo", 808878080, 6},
+        {"distil-large-v2", 756220160, 20},
+        {"distil-large-v3", 756405760, 20},
+        {"distil-large-v3.5", 756405760, 20},
+        {"distil-medium.en", 394375168, 16},
         {"distil-small.en", 166132224, 8},
     };
     int n = 0;
@@ -251,17 +259,21 @@ static void refusals(void)
 {
     static const struct {
         const char *heads, *says;
-    } bad[] = {{"[[2,0]]", "does not exist"},       {"[[0,1]]", "does not exist"},
-               {"[[0,0],[0,0]]", "twice"},          {"[[0]]", "is not [layer, head]"},
-               {"[[0,-1]]", "is not [layer, head]"}, {"7", "is not a list"}};
+    } bad[] = {{"[[2,0]]", "does not exist"},     {"[[0,1]]", "does not exist"},        {"[[0,0],[0,0]]", "twice"},
+               {"[[0]]", "is not [layer, head]"}, {"[[0,-1]]", "is not [layer, head]"}, {"7", "is not a list"}};
     es_whisper_dims d;
     char path[4096];
 
     snprintf(path, sizeof path, "%s/heads.pack", es_test_folder());
     for (size_t i = 0; i <= sizeof bad / sizeof bad[0]; i++) {
         bool good = i == sizeof bad / sizeof bad[0];
-        es_seeded_whisper s = {.seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51864,
-                               .f16 = true, .alignment = good ? NULL : bad[i].heads};
+        es_seeded_whisper s = {.seed = 1,
+                               .width = 64,
+                               .layers = 2,
+                               .n_mels = 80,
+                               .vocab = 51864,
+                               .f16 = true,
+                               .alignment = good ? NULL : bad[i].heads};
         es_weights *w = NULL;
         es_err err = {0};
         CHECK(es_seeded_whisper_write(path, &s) == 0, "cannot write %s", path);
@@ -360,10 +372,8 @@ static double *stored(const rig *g, const char *stack, int layer, const char *na
     const es_weight *t;
     double *x = NULL;
 
-    if (layer < 0)
-        snprintf(full, sizeof full, "%s.%s", stack, name);
-    else
-        snprintf(full, sizeof full, "%s.layers.%d.%s", stack, layer, name);
+    if (layer < 0) snprintf(full, sizeof full, "%s.%s", stack, name);
+    else snprintf(full, sizeof full, "%s.layers.%d.%s", stack, layer, name);
     t = es_weights_find(g->w, full);
     CHECK(t != NULL, "no tensor %s", full);
     if (!t) exit(2);
@@ -532,8 +542,7 @@ static double *twin_decode(const rig *g, const double *e, const int32_t *ids, in
            *q = malloc((size_t)n * WIDTH * sizeof *q), *kv = malloc(AUDIO * 2 * WIDTH * sizeof *kv),
            *logits = malloc((size_t)n * (size_t)V * sizeof *logits);
 
-    for (int i = 0; i < n * WIDTH; i++)
-        x[i] = tokens[ids[i / WIDTH] * WIDTH + i % WIDTH] + positions[i];
+    for (int i = 0; i < n * WIDTH; i++) x[i] = tokens[ids[i / WIDTH] * WIDTH + i % WIDTH] + positions[i];
     for (int l = 0; l < LAYERS; l++) {
         twin_self(g, x, "decoder", l, n, true);
         twin_norm(g, y, x, "decoder", l, "cross_norm", n);
@@ -618,9 +627,10 @@ static void twin(void)
         const double *l = logits + (size_t)(3 + i) * V;
         double sum = 0;
         for (int v = 0; v < g.ids.eot; v++) sum += exp(l[v] - l[text[i]]);
-        CHECK(fabs((double)p[i] * sum - 1) < 1e-3, "text token %d: probability %g, expected %g", i, (double)p[i], 1 / sum);
-        CHECK(first[i] <= first[i + 1] && first[i] >= 0 && first[i + 1] < 1250, "token %d begins at %d, the next at %d", i,
-              first[i], first[i + 1]);
+        CHECK(fabs((double)p[i] * sum - 1) < 1e-3, "text token %d: probability %g, expected %g", i, (double)p[i],
+              1 / sum);
+        CHECK(first[i] <= first[i + 1] && first[i] >= 0 && first[i + 1] < 1250, "token %d begins at %d, the next at %d",
+              i, first[i], first[i + 1]);
     }
     CHECK_INT(first[0], 0);
     free(logits);
@@ -677,7 +687,8 @@ static void independence(void)
 
     if (!seeded_pack(path)) return;
     /* One thread, one window, one slot, prompts in pieces of 8 rows; against two threads and whole prompts. */
-    es_whisper_limits one = {.windows = 1, .slots = 1, .prompt_rows = 8}, all = {.windows = 2, .slots = 3, .prompt_rows = 40};
+    es_whisper_limits one = {.windows = 1, .slots = 1, .prompt_rows = 8},
+                      all = {.windows = 2, .slots = 3, .prompt_rows = 40};
     if (!rig_open(&alone, path, one, 1)) return;
     if (!rig_open(&many, path, all, 2)) return;
     es_whisper_window w[CASES];
@@ -858,7 +869,8 @@ static void edges(void)
     int some[3] = {3000, 1, 2000};
     float tops[3];
     es_whisper_tops(g.m, both, some, 3, tops);
-    CHECK(tops[1] <= tops[2] && tops[2] <= tops[0], "maxima %g %g %g", (double)tops[1], (double)tops[2], (double)tops[0]);
+    CHECK(tops[1] <= tops[2] && tops[2] <= tops[0], "maxima %g %g %g", (double)tops[1], (double)tops[2],
+          (double)tops[0]);
     for (int i = 0; i < 3; i += 2) {
         es_whisper_window own = {.pcm = pcm, .frames = some[i], .top = NAN}, given = own;
         given.top = tops[i];
@@ -978,8 +990,8 @@ static void check_encoder(const float *e, const char *model, const char *variant
     memcpy(have + 4 * row, e + 1496 * row, 4 * row * sizeof *have);
     double worst = CHECK_CLOSE(name, have, want, 8 * row, 2e-3, 0);
     for (size_t i = 0; i < 1500 * row; i++) squares += (double)e[i] * (double)e[i];
-    CHECK(fabs(squares - sum_of_squares) < 1e-5 * sum_of_squares, "%s: sum of squares %.9g, expected %.9g", name, squares,
-          sum_of_squares);
+    CHECK(fabs(squares - sum_of_squares) < 1e-5 * sum_of_squares, "%s: sum of squares %.9g, expected %.9g", name,
+          squares, sum_of_squares);
     told(name, worst);
     free(have);
     free(want);
@@ -1057,11 +1069,12 @@ static void check_variant(rig *g, const char *model, const char *variant, const 
     CHECK_INT(out.n, n);
     CHECK(out.complete, "%s %s: not ended by eot", model, variant);
     for (int i = 0; i < out.n && i < n; i++)
-        CHECK(out.tokens[i] == want[i], "%s %s: token %d is %d, expected %d", model, variant, i, out.tokens[i], want[i]);
+        CHECK(out.tokens[i] == want[i], "%s %s: token %d is %d, expected %d", model, variant, i, out.tokens[i],
+              want[i]);
     CHECK(fabs((double)out.no_speech - number(v, "no_speech_prob")) < 1e-4, "no speech: %.6f, expected %.6f",
           (double)out.no_speech, number(v, "no_speech_prob"));
-    CHECK(fabs((double)out.avg_logprob - number(v, "greedy_avg_logprob")) < 1e-4, "log-probability: %.6f, expected %.6f",
-          (double)out.avg_logprob, number(v, "greedy_avg_logprob"));
+    CHECK(fabs((double)out.avg_logprob - number(v, "greedy_avg_logprob")) < 1e-4,
+          "log-probability: %.6f, expected %.6f", (double)out.avg_logprob, number(v, "greedy_avg_logprob"));
     check_logits(g, es_json_get(v, "steps"), prompt, 3, want);
 }
 
@@ -1105,8 +1118,10 @@ static void check_words(rig *g, const char *model, const float *window)
             es_json_number(es_json_next(said), &want_p);
             CHECK(at < n && t && !strncmp(t, token, bytes), "word %s is not token %d", t ? t : "?", text[at]);
             double have = first[at] * 0.02;
-            if (!opening) CHECK(fabs(have - want_start) < 0.041, "%s begins at %.2f, expected %.2f", t, have, want_start);
-            CHECK(fabs((double)p[at] - want_p) < 1e-3, "%s has probability %.5f, expected %.5f", t, (double)p[at], want_p);
+            if (!opening)
+                CHECK(fabs(have - want_start) < 0.041, "%s begins at %.2f, expected %.2f", t, have, want_start);
+            CHECK(fabs((double)p[at] - want_p) < 1e-3, "%s has probability %.5f, expected %.5f", t, (double)p[at],
+                  want_p);
             opening = false;
             compared++;
             at++;
@@ -1164,11 +1179,19 @@ static void base_values(void)
 }
 
 static const es_test tests[] = {
-    {"presets", presets}, {"ids", ids},       {"warping", warping},
-    {"refusals", refusals}, {"mirror", mirror}, {"cuda_plan", cuda_plan},
-    {"twin", twin},         {"independence", independence},
-    {"sharing", sharing},   {"allocations", allocations}, {"edges", edges},
-    {"tiny_values", tiny_values}, {"base_values", base_values},
+    {"presets", presets},
+    {"ids", ids},
+    {"warping", warping},
+    {"refusals", refusals},
+    {"mirror", mirror},
+    {"cuda_plan", cuda_plan},
+    {"twin", twin},
+    {"independence", independence},
+    {"sharing", sharing},
+    {"allocations", allocations},
+    {"edges", edges},
+    {"tiny_values", tiny_values},
+    {"base_values", base_values},
 };
 
 int main(int argc, char **argv)

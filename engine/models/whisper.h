@@ -1,20 +1,20 @@
 /*
- * whisper.h - Whisper's encoder and decoder over one arena: windows of sound in, tokens, log-probabilities and alignment
- * scores out. All released sizes, Distil included.
+ * whisper.h - Whisper's encoder and decoder over one arena: windows of sound in, tokens, log-probabilities and
+ * alignment scores out. All released sizes, Distil included.
  *
  *     mel [3000, M] -> conv k3 s1, gelu -> conv k3 s2, gelu, + positions -> x [1500, C] -> Le blocks -> norm -> E
  *     E -> cross keys and values of every decoder layer, kept per slot
  *     token, position -> y [C] -> Ld blocks (self attention over the slot's cache, cross attention, mlp) -> logits [V]
  *
  * The decoder runs B slots at once, each with its own window, prompt, length and cache; a slot is refilled as soon as
- * its window ends. This header speaks of tokens and frames; text is the room next door, the long-form loop is pipeline's.
+ * its window ends. This header speaks of tokens and frames; text is next door, the long-form loop is pipeline's.
  *
  * Programs: encode (W windows), tops (log10 maxima for a whole file), prefill (prompt rows of some slots), step (one
- * token of every live slot), align (teacher-forced rows of one slot with the scores of the alignment heads). Their code:
- * whisper_dims.c (sizes), whisper.c (weights, state, encoder), whisper_decode.c, whisper_align.c.
+ * token of every live slot), align (teacher-forced rows of one slot with the scores of the alignment heads). Their
+ * code: whisper_dims.c (sizes), whisper.c (weights, state, encoder), whisper_decode.c, whisper_align.c.
  *
- * A model is used from one thread. What a slot gives depends on its own window, prompt and key alone, never on the other
- * slots or on how windows were grouped.
+ * A model is used from one thread. What a slot gives depends on its own window, prompt and key alone, never on the
+ * other slots or on how windows were grouped.
  */
 #ifndef ES_WHISPER_H
 #define ES_WHISPER_H
@@ -28,8 +28,8 @@ typedef struct es_whisper_dims {
     int d_model, heads, encoder_layers, decoder_layers, n_mels, vocab;
     bool multilingual;
     int n_languages;
-    int n_pairs;                              /* alignment heads */
-    int32_t pair[ES_WHISPER_MAX_PAIRS][2];    /* layer, head */
+    int n_pairs;                           /* alignment heads */
+    int32_t pair[ES_WHISPER_MAX_PAIRS][2]; /* layer, head */
 } es_whisper_dims;
 
 /* "tiny" ... "distil-large-v3.5", with or without "whisper-" before it; also "large" and "turbo". False for a name it
@@ -48,11 +48,11 @@ typedef struct es_whisper_ids {
 es_whisper_ids es_whisper_ids_of(const es_whisper_dims *d);
 
 typedef struct es_whisper_limits {
-    int windows;    /* encoded at once */
-    int slots;      /* decoded at once */
+    int windows;     /* encoded at once */
+    int slots;       /* decoded at once */
     int prompt_rows; /* rows of one prefill: >= 227 takes a full prompt at once; a longer prompt takes several runs */
-    bool align;     /* plan the align program (448 rows) */
-    bool keep;      /* for tests: mel, encoder output and logits are copied to where es_whisper_debug finds them */
+    bool align;      /* plan the align program (448 rows) */
+    bool keep;       /* for tests: mel, encoder output and logits are copied to where es_whisper_debug finds them */
 } es_whisper_limits;
 
 typedef struct es_whisper es_whisper;
@@ -69,14 +69,14 @@ int64_t es_whisper_parameters(const es_whisper *m); /* trained values, as the mo
 int es_whisper_start(es_whisper *m, es_arena *a, es_err *err);
 
 /* ---- encoding ---- */
-/* pcm [200 + 480000 + 200]: see kernels.h logmel and audio/mel.h. Windows w of n <= limits.windows; keys and values go to
- * the slot of each, which must not be decoding. */
+/* pcm [200 + 480000 + 200]: see kernels.h logmel and audio/mel.h. Windows w of n <= limits.windows; keys and values go
+ * to the slot of each, which must not be decoding. */
 typedef struct es_whisper_window {
     const float *pcm;
-    int frames;     /* of content */
-    float top;      /* largest log10 of the file, or NaN */
-    float fill;     /* value of the frames past the content: 0 (sequential); NaN: the samples past the content are taken
-                     * as sound (zeros give the window's own floor) */
+    int frames; /* of content */
+    float top;  /* largest log10 of the file, or NaN */
+    float fill; /* value of the frames past the content: 0 (sequential); NaN: the samples past the content are taken
+                 * as sound (zeros give the window's own floor) */
     int slot;
 } es_whisper_window;
 void es_whisper_encode(es_whisper *m, const es_whisper_window *w, int n);
@@ -85,26 +85,26 @@ void es_whisper_tops(es_whisper *m, const float *const *pcm, const int *frames, 
 
 /* ---- decoding ---- */
 typedef struct es_whisper_request {
-    int slot;                 /* whose keys and values were encoded */
-    const int32_t *prompt;    /* all tokens up to the first one sampled */
+    int slot;              /* whose keys and values were encoded */
+    const int32_t *prompt; /* all tokens up to the first one sampled */
     int n_prompt;
-    int sot_at;               /* index of the start-of-transcript token in prompt; it and what follows must fit into
-                               * limits.prompt_rows */
-    bool detect_language;     /* prompt is [sot]; one step, the language token and its probability are the result */
+    int sot_at;           /* index of the start-of-transcript token in prompt; it and what follows must fit into
+                           * limits.prompt_rows */
+    bool detect_language; /* prompt is [sot]; one step, the language token and its probability are the result */
     bool timestamps;
-    int max_initial;          /* index of the largest first timestamp, -1: no limit */
-    int max_tokens;           /* eot counted; 0: the model's own limit, 224 or what the positions leave */
+    int max_initial; /* index of the largest first timestamp, -1: no limit */
+    int max_tokens;  /* eot counted; 0: the model's own limit, 224 or what the positions leave */
     float temperature;
-    uint32_t key[4];          /* of the sampling */
+    uint32_t key[4]; /* of the sampling */
 } es_whisper_request;
 
 typedef struct es_whisper_output {
     int32_t tokens[ES_WHISPER_POSITIONS]; /* sampled, without eot */
     int n;
-    float sum_logprob, avg_logprob;       /* avg = sum / (n + 1) */
+    float sum_logprob, avg_logprob; /* avg = sum / (n + 1) */
     float no_speech;
-    bool complete;                        /* ended by eot */
-    float language_probability;           /* detect_language: tokens[0] is the language token */
+    bool complete;              /* ended by eot */
+    float language_probability; /* detect_language: tokens[0] is the language token */
 } es_whisper_output;
 
 /* Gives a free slot its prompt (copied); several may be started, then decoded together. */
@@ -119,8 +119,8 @@ int es_whisper_decode(es_whisper *m, const es_whisper_request *r, es_whisper_out
 /* ---- alignment ---- */
 /* Teacher-forced: tokens = sot sequence, no_timestamps, n_text text tokens, eot. frames: mel frames of content.
  * start_frame[i] (n_text + 1 of them): the first 20 ms frame of text token i, the last of eot. p[i]: its probability.
- * The slot's window must be encoded and the slot free; its self-attention cache is overwritten. Fails when the tokens do
- * not fit into the positions, or with the device's fault. */
+ * The slot's window must be encoded and the slot free; its self-attention cache is overwritten. Fails when the tokens
+ * do not fit into the positions, or with the device's fault. */
 int es_whisper_align(es_whisper *m, int slot, const int32_t *sot_sequence, int n_sot, const int32_t *text, int n_text,
                      int frames, int *start_frame, float *p, es_err *err);
 /* Dynamic time warping over cost [N, M] (row-major), N, M >= 1: first_column[i] is the first column of row i on the

@@ -13,8 +13,8 @@
  * A token begins at the first frame of its row. Standardising takes away frames that every row looks at; the median
  * takes away single spikes.
  *
- * The scores stay on the device: 20 heads by 448 rows by 1500 frames are 54 MB. The host reads them twice, a few rows at
- * a time: once for the means and deviations, once for the rest.
+ * The scores stay on the device: 20 heads by 448 rows by 1500 frames are 54 MB. The host reads them twice, a few rows
+ * at a time: once for the means and deviations, once for the rest.
  *
  * The probability of a token is taken over text tokens alone, from the same run. Logits are made for 32 rows at a time.
  */
@@ -124,8 +124,7 @@ size_t es_whisper_align_bytes(const es_whisper *m)
 {
     size_t heads = (size_t)most_heads(m), F = ES_WHISPER_AUDIO;
 
-    return 2 * heads * F * sizeof(double) +
-           (BLOCK * heads * F + LINE + ES_WHISPER_POSITIONS * F) * sizeof(float) +
+    return 2 * heads * F * sizeof(double) + (BLOCK * heads * F + LINE + ES_WHISPER_POSITIONS * F) * sizeof(float) +
            es_whisper_dtw_bytes(ES_WHISPER_POSITIONS, ES_WHISPER_AUDIO);
 }
 
@@ -168,7 +167,8 @@ static float median(const float *x)
     return s[MEDIAN / 2];
 }
 
-/* line[MEDIAN / 2 + i] holds x[i] on entry; cost -= median of the frames around each, ends reflected without the edge. */
+/* line[MEDIAN / 2 + i] holds x[i] on entry; cost -= the median around each frame, the ends reflected without the edge.
+ */
 static void subtract_medians(float *cost, float *line, int F)
 {
     enum { HALF = MEDIAN / 2 };
@@ -189,7 +189,8 @@ static void read_rows(es_whisper *m, const align_work *w, int layer, int first, 
 {
     size_t row = (size_t)m->n_heads[layer] * ES_WHISPER_AUDIO;
 
-    es_state_get(m->arena, m->scores[layer], (size_t)first * row * sizeof(float), w->rows, (size_t)n * row * sizeof(float));
+    es_state_get(m->arena, m->scores[layer], (size_t)first * row * sizeof(float), w->rows,
+                 (size_t)n * row * sizeof(float));
     for (int i = 0; i < n * m->n_heads[layer]; i++) softmax(w->rows + (size_t)i * ES_WHISPER_AUDIO, F);
 }
 
@@ -224,7 +225,8 @@ static void add_layer(es_whisper *m, const align_work *w, int layer, int all, in
         read_rows(m, w, layer, at, k, F);
         for (int i = 0; i < k * H; i++) {
             const float *x = w->rows + (size_t)i * ES_WHISPER_AUDIO;
-            const double *mean = w->sum + (size_t)(i % H) * (size_t)F, *scale = w->squares + (size_t)(i % H) * (size_t)F;
+            const double *mean = w->sum + (size_t)(i % H) * (size_t)F,
+                         *scale = w->squares + (size_t)(i % H) * (size_t)F;
             for (int f = 0; f < F; f++) w->line[MEDIAN / 2 + f] = (float)(((double)x[f] - mean[f]) * scale[f]);
             subtract_medians(w->cost + (size_t)(at - first + i / H) * (size_t)F, w->line, F);
         }
@@ -240,10 +242,10 @@ static void put_text(es_whisper *m, int slot, const int32_t *sot, int n_sot, con
     int32_t *rows = m->host_rows, live[ES_WHISPER_LOGIT_RUNS];
 
     for (int i = 0; i < n; i++) {
-        rows[i] = i < n_sot              ? sot[i]
-                  : i == n_sot           ? m->ids.no_timestamps
-                  : i <= n_sot + n_text  ? text[i - n_sot - 1]
-                                         : m->ids.eot;
+        rows[i] = i < n_sot             ? sot[i]
+                  : i == n_sot          ? m->ids.no_timestamps
+                  : i <= n_sot + n_text ? text[i - n_sot - 1]
+                                        : m->ids.eot;
         rows[R + i] = i;
         rows[2 * R + i] = slot;
         rows[3 * R + i] = i + 1;

@@ -17,7 +17,7 @@
  * that has ended idles through the rest.
  *
  * A prefill must not move slots that are in the middle of their windows: it is given a table of slots in which only the
- * new ones are awake (pick() leaves the inputs of the others alone), and what it leaves is merged into the table of all.
+ * new ones are awake (pick() leaves the inputs of the others alone), and its outcome is merged into the table of all.
  */
 #include "models/whisper_parts.h"
 

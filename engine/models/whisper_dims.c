@@ -1,9 +1,9 @@
 /*
- * whisper_dims.c - the sizes of every released Whisper, what a pack's config may say, and the ids of the special tokens.
+ * whisper_dims.c - the sizes of every released Whisper, what a pack's config may say, and the special tokens' ids.
  *
- * Five numbers tell the sizes apart: encoder and decoder layers, width, mel bins, vocabulary. The rest follows: heads are
- * 64 wide, the inner layer is four widths, the positions are 1500 and 448. The vocabulary tells English-only models from
- * multilingual ones (one base token more, or less) and how many languages there are, and from that the id of every
+ * Five numbers tell the sizes apart: encoder and decoder layers, width, mel bins, vocabulary. The rest follows: heads
+ * are 64 wide, the inner layer is four widths, the positions are 1500 and 448. The vocabulary tells English-only models
+ * from multilingual ones (one base token more, or less) and how many languages there are, and from that the id of every
  * special token: they are appended in a fixed order behind the base tokens. Published configs disagree with each other
  * about these ids, so none is read from a file.
  *
@@ -15,7 +15,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BASE_TOKENS_ENGLISH = 50256, TIMES = 1501, FIXED_SPECIALS = 8 /* eot sot, two tasks, lm prev silence notimes */ };
+enum {
+    BASE_TOKENS_ENGLISH = 50256,
+    TIMES = 1501,
+    FIXED_SPECIALS = 8 /* eot sot, two tasks, lm prev silence notimes */
+};
 
 typedef struct size_row {
     const char *name;
@@ -28,15 +32,16 @@ static const int8_t tiny_en[] = {1, 0, 2, 0, 2, 5, 3, 0, 3, 1, 3, 2, 3, 3, 3, 4}
 static const int8_t tiny[] = {2, 2, 3, 0, 3, 2, 3, 3, 3, 4, 3, 5};
 static const int8_t base_en[] = {3, 3, 4, 7, 5, 1, 5, 5, 5, 7};
 static const int8_t base[] = {3, 1, 4, 2, 4, 3, 4, 7, 5, 1, 5, 2, 5, 4, 5, 6};
-static const int8_t small_en[] = {6, 6, 7, 0, 7,  3, 7,  8, 8,  2, 8,  5, 8,  7, 9,  0,  9,  4, 9,
+static const int8_t small_en[] = {6, 6, 7,  0,  7, 3,  7, 8,  8, 2,  8, 5,  8, 7,  9,  0,  9, 4,  9,
                                   8, 9, 10, 10, 0, 10, 1, 10, 2, 10, 3, 10, 6, 10, 11, 11, 2, 11, 4};
 static const int8_t small[] = {5, 3, 5, 9, 8, 0, 8, 4, 8, 7, 8, 8, 9, 0, 9, 7, 9, 9, 10, 5};
-static const int8_t medium_en[] = {11, 4,  14, 1,  14, 12, 14, 14, 15, 4,  16, 0, 16, 4, 16, 9,  17, 12,
-                                   17, 14, 18, 7,  18, 10, 18, 15, 20, 0,  20, 3, 20, 9, 20, 14, 21, 12};
+static const int8_t medium_en[] = {11, 4,  14, 1, 14, 12, 14, 14, 15, 4, 16, 0, 16, 4, 16, 9,  17, 12,
+                                   17, 14, 18, 7, 18, 10, 18, 15, 20, 0, 20, 3, 20, 9, 20, 14, 21, 12};
 static const int8_t medium[] = {13, 15, 15, 4, 15, 15, 16, 1, 20, 0, 23, 4};
 static const int8_t large_v1[] = {9, 19, 11, 2, 11, 4, 11, 17, 22, 7, 22, 11, 22, 17, 23, 2, 23, 15};
-static const int8_t large_v2[] = {10, 12, 13, 17, 16, 11, 16, 12, 16, 13, 17, 15, 17, 16, 18, 4, 18, 11, 18, 19, 19, 11, 21,
-                                  2,  21, 3,  22, 3,  22, 9,  22, 12, 23, 5,  23, 7,  23, 13, 25, 5, 26, 1,  26, 12, 27, 15};
+static const int8_t large_v2[] = {10, 12, 13, 17, 16, 11, 16, 12, 16, 13, 17, 15, 17, 16, 18, 4,
+                                  18, 11, 18, 19, 19, 11, 21, 2,  21, 3,  22, 3,  22, 9,  22, 12,
+                                  23, 5,  23, 7,  23, 13, 25, 5,  26, 1,  26, 12, 27, 15};
 static const int8_t large_v3[] = {7, 0, 10, 17, 12, 18, 13, 12, 16, 1, 17, 14, 19, 11, 21, 4, 24, 1, 25, 6};
 static const int8_t turbo[] = {2, 4, 2, 11, 3, 3, 3, 6, 3, 11, 3, 14};
 static const int8_t distil_small_en[] = {1, 7, 2, 0, 2, 3, 2, 4, 3, 2, 3, 4, 3, 5, 3, 10};
@@ -51,7 +56,8 @@ static const size_row sizes[] = {
     {"small", 12, 12, 768, 80, 51865, PAIRS(small)},
     {"medium.en", 24, 24, 1024, 80, 51864, PAIRS(medium_en)},
     {"medium", 24, 24, 1024, 80, 51865, PAIRS(medium)},
-    {"large-v2", 32, 32, 1280, 80, 51865, PAIRS(large_v2)}, /* before v1: of two equal sizes the later training counts */
+    /* v2 stands before v1: of two equal sizes the later training counts. */
+    {"large-v2", 32, 32, 1280, 80, 51865, PAIRS(large_v2)},
     {"large-v1", 32, 32, 1280, 80, 51865, PAIRS(large_v1)},
     {"large-v3", 32, 32, 1280, 128, 51866, PAIRS(large_v3)},
     {"large-v3-turbo", 32, 4, 1280, 128, 51866, PAIRS(turbo)},
@@ -142,7 +148,8 @@ static int read_int(const es_json_node *config, const char *path, const char *ke
     int64_t v;
 
     if (!es_json_int(es_json_get(config, key), least, most, &v))
-        return es_fail(err, ES_EMODEL, "%s: config: \"%s\" is not a whole number from %d to %d", path, key, least, most);
+        return es_fail(err, ES_EMODEL, "%s: config: \"%s\" is not a whole number from %d to %d", path, key, least,
+                       most);
     *out = (int)v;
     return ES_OK;
 }
@@ -166,9 +173,10 @@ static int read_pairs(es_whisper_dims *d, const es_json_node *list, const char *
             !es_json_int(es_json_next(first), 0, INT32_MAX, &head))
             return es_fail(err, ES_EMODEL, "%s: config: alignment head %d is not [layer, head]", path, d->n_pairs);
         if (layer >= d->decoder_layers || head >= d->heads)
-            return es_fail(err, ES_EMODEL,
-                           "%s: config: alignment head [%lld, %lld] does not exist, the decoder has %d layers of %d heads",
-                           path, (long long)layer, (long long)head, d->decoder_layers, d->heads);
+            return es_fail(
+                err, ES_EMODEL,
+                "%s: config: alignment head [%lld, %lld] does not exist, the decoder has %d layers of %d heads", path,
+                (long long)layer, (long long)head, d->decoder_layers, d->heads);
         for (int i = 0; i < d->n_pairs; i++)
             if (d->pair[i][0] == layer && d->pair[i][1] == head)
                 return es_fail(err, ES_EMODEL, "%s: config: alignment head [%lld, %lld] is named twice", path,
@@ -211,8 +219,8 @@ int es_whisper_dims_read(es_whisper_dims *out, const es_weights *pack, es_err *e
     snprintf(want, sizeof want, "slaney-%d", d.n_mels);
     mel = es_json_string(es_json_get(c, "mel"));
     if (!mel || strcmp(mel, want) != 0)
-        return es_fail(err, ES_EMODEL, "%s: config: mel is \"%s\", but %d bins are \"%s\"", path, mel ? mel : "", d.n_mels,
-                       want);
+        return es_fail(err, ES_EMODEL, "%s: config: mel is \"%s\", but %d bins are \"%s\"", path, mel ? mel : "",
+                       d.n_mels, want);
     rc = read_pairs(&d, es_json_get(c, "alignment_heads"), path, err);
     if (rc == ES_OK) *out = d;
     return rc;

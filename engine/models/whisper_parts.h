@@ -8,12 +8,12 @@
 #include "runtime/ops.h"
 
 enum {
-    ES_WHISPER_HEAD = 64,          /* width of a head, in every size */
-    ES_WHISPER_AUDIO = 1500,       /* positions of the encoder: two mel frames, 20 ms, each */
+    ES_WHISPER_HEAD = 64,    /* width of a head, in every size */
+    ES_WHISPER_AUDIO = 1500, /* positions of the encoder: two mel frames, 20 ms, each */
     ES_WHISPER_SAMPLES = ES_MEL_PAD + ES_MEL_SAMPLES + ES_MEL_PAD,
-    ES_WHISPER_LOGIT_ROWS = 32,    /* rows of logits at once in align: 448 of them would be 93 MB */
+    ES_WHISPER_LOGIT_ROWS = 32, /* rows of logits at once in align: 448 of them would be 93 MB */
     ES_WHISPER_LOGIT_RUNS = ES_WHISPER_POSITIONS / ES_WHISPER_LOGIT_ROWS,
-    ES_WHISPER_CUDA_STEPS = 4      /* steps between two looks at the slots on CUDA; idle ones cost less than a look */
+    ES_WHISPER_CUDA_STEPS = 4 /* steps between two looks at the slots on CUDA; idle ones cost less than a look */
 };
 
 typedef struct es_whisper_norm {
@@ -74,39 +74,39 @@ struct es_whisper {
     } head_list[ES_WHISPER_MAX_LAYERS];
 
     /* ---- state, in the arena; W windows, S slots ---- */
-    es_tensor pcm;                   /* f32 [W, 480400] */
-    es_tensor frames, top, fill;     /* [W]: i32, f32, f32 */
-    es_tensor window_top;            /* f32 [W], the result of tops */
-    es_tensor n_windows, n_rows;     /* i32 [1]: live windows, and 1500 times that */
-    es_tensor bounds;                /* i32 [W + 1]: where each window's rows begin */
-    es_tensor row_slot, row_pos;     /* i32 [W * 1500]: where a row's cross keys and values go */
+    es_tensor pcm;               /* f32 [W, 480400] */
+    es_tensor frames, top, fill; /* [W]: i32, f32, f32 */
+    es_tensor window_top;        /* f32 [W], the result of tops */
+    es_tensor n_windows, n_rows; /* i32 [1]: live windows, and 1500 times that */
+    es_tensor bounds;            /* i32 [W + 1]: where each window's rows begin */
+    es_tensor row_slot, row_pos; /* i32 [W * 1500]: where a row's cross keys and values go */
     es_tensor cross_k[ES_WHISPER_MAX_LAYERS], cross_v[ES_WHISPER_MAX_LAYERS]; /* [S, H, 1500, D] */
     es_tensor self_k[ES_WHISPER_MAX_LAYERS], self_v[ES_WHISPER_MAX_LAYERS];   /* [S, H, 448, D] */
-    es_tensor parent;                /* i32 [S, 448]: whose cache holds position i of a slot; itself when greedy */
-    es_tensor pick;                  /* es_pick_slot [S], as bytes */
-    es_tensor out;                   /* i32 [S, 448]: the tokens sampled */
-    es_tensor suppress;              /* i32 [(V + 31) / 32]: the bit mask of tokens never sampled */
+    es_tensor parent;   /* i32 [S, 448]: whose cache holds position i of a slot; itself when greedy */
+    es_tensor pick;     /* es_pick_slot [S], as bytes */
+    es_tensor out;      /* i32 [S, 448]: the tokens sampled */
+    es_tensor suppress; /* i32 [(V + 31) / 32]: the bit mask of tokens never sampled */
     es_whisper_rows prefill, step, align;
-    es_tensor wanted;                /* i32 [2S]: prefill rows of the newest token, then of sot; -1 none */
-    es_tensor align_live;            /* i32 [14, 1]: live rows of each run of 32 logit rows */
-    es_tensor align_id;              /* i32 [448, 1]: the text token that row predicts, or -1 */
-    es_tensor align_p;               /* f32 [448, 1] */
+    es_tensor wanted;                        /* i32 [2S]: prefill rows of the newest token, then of sot; -1 none */
+    es_tensor align_live;                    /* i32 [14, 1]: live rows of each run of 32 logit rows */
+    es_tensor align_id;                      /* i32 [448, 1]: the text token that row predicts, or -1 */
+    es_tensor align_p;                       /* f32 [448, 1] */
     es_tensor scores[ES_WHISPER_MAX_LAYERS]; /* f32 [448, n_heads, 1500]; es_no_rows where a layer has none */
     es_tensor kept_mel, kept_encoder, kept_logits, kept_sot; /* limits.keep: copies for tests */
 
     es_program *encode_program, *tops_program, *prefill_program, *step_program, *align_program;
 
     /* ---- the host's side ---- */
-    es_whisper_slot *slots;     /* [S] */
-    es_pick_slot *picks;        /* [S], as on the device when the slots were last looked at */
-    es_pick_slot *fresh;        /* [S], what a prefill is given */
+    es_whisper_slot *slots; /* [S] */
+    es_pick_slot *picks;    /* [S], as on the device when the slots were last looked at */
+    es_pick_slot *fresh;    /* [S], what a prefill is given */
     es_pick_vocab vocab;
-    uint32_t *mask;             /* the bit mask, until start */
-    int32_t *host_rows;         /* room for the largest of the int32 inputs */
-    float *host_values;         /* [W] */
-    int32_t *host_wanted;       /* [2 S] */
-    int32_t step_live;          /* as on the device */
-    void *align_work;           /* see whisper_align.c */
+    uint32_t *mask;       /* the bit mask, until start */
+    int32_t *host_rows;   /* room for the largest of the int32 inputs */
+    float *host_values;   /* [W] */
+    int32_t *host_wanted; /* [2 S] */
+    int32_t step_live;    /* as on the device */
+    void *align_work;     /* see whisper_align.c */
 };
 
 /* y[R, C] of decoder rows, before the last norm. scores: NULL, or a tensor for each layer (es_no_rows: none). */

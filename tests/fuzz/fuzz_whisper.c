@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 enum { CONFIG_MOST = 4096, DEPTH = 2 /* layers planned in full: deeper ones repeat them */ };
 
-static const char before[] = "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"whisper\",\"name\":\"fuzz\",\"config\":\"";
+static const char before[] =
+    "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"whisper\",\"name\":\"fuzz\",\"config\":\"";
 static const char after[] = "\",\"source\":\"fuzz\",\"source_hash\":\"00000000000000000000000000000000\","
                             "\"data_hash\":\"00000000000000000000000000000000\",\"converter\":\"1\"}}";
 
@@ -66,7 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         es_whisper_ids ids = es_whisper_ids_of(&d);
         if (d.n_pairs < 1 || d.n_pairs > ES_WHISPER_MAX_PAIRS || ids.timestamp_begin + 1501 != d.vocab) abort();
         for (int i = 0; i < d.n_pairs; i++)
-            if (d.pair[i][0] < 0 || d.pair[i][0] >= d.decoder_layers || d.pair[i][1] < 0 || d.pair[i][1] >= d.heads) abort();
+            if (d.pair[i][0] < 0 || d.pair[i][0] >= d.decoder_layers || d.pair[i][1] < 0 || d.pair[i][1] >= d.heads)
+                abort();
         plan(ES_CPU, w, &d);
         if (d.encoder_layers <= DEPTH && d.decoder_layers <= DEPTH) {
             plan(ES_CPU, NULL, &d);
