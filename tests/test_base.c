@@ -46,6 +46,7 @@ static void sentences_are_harmless(void)
               "\\xE2\\x80\\xAE"
               "abc"); /* right-to-left override */
     CHECK_STR(es_printable(out, sizeof out, "grün 日本"), "grün 日本");
+    CHECK_STR(es_printable(out, sizeof out, "a\x7f"), "a\\x7F");
     CHECK_STR(es_printable(small, sizeof small, "abcdefg"), "abcdefg");
     CHECK_STR(es_printable(small, sizeof small, "abcdefgh"), "abcd...");
     CHECK_STR(es_printable(small, sizeof small, "abc\n"), "abc\\x0A");
@@ -160,7 +161,8 @@ static es_json *parsed(const char *text)
 
 static void json_reads_what_is_there(void)
 {
-    es_json *j = parsed("{\"a\": 3, \"b\": [1, 2.5, \"x\", true], \"c\": {\"d\": null}, \"big\": 9007199254740993}");
+    es_json *j = parsed("{\"a\": 3, \"b\": [1, 2.5, \"x\", true], \"c\": {\"d\": null}, \"big\": 9007199254740993, "
+                        "\"huge\": -1e300, \"large\": 9007199254740991}");
     const es_json_node *root = es_json_root(j), *b = es_json_get(root, "b");
     int64_t i = -7;
     double d = 0;
@@ -178,7 +180,9 @@ static void json_reads_what_is_there(void)
     CHECK(!es_json_string(es_json_first(b)));
     CHECK(es_json_is_object(es_json_get(root, "c")) && !es_json_is_array(es_json_get(root, "c")));
     CHECK_STR(es_json_key(es_json_first(es_json_get(root, "c"))), "d");
-    CHECK(!es_json_int(es_json_get(root, "big"), 0, INT64_MAX, &i) || i == 9007199254740992);
+    CHECK(!es_json_int(es_json_get(root, "big"), 0, INT64_MAX, &i)); /* 2^53 + 1 is not what a double would keep */
+    CHECK(!es_json_int(es_json_get(root, "huge"), INT64_MIN, INT64_MAX, &i));
+    CHECK(es_json_int(es_json_get(root, "large"), 0, INT64_MAX, &i) && i == 9007199254740991);
     CHECK(!es_json_get(NULL, "a") && es_json_count(NULL) == 0 && !es_json_first(NULL) && !es_json_next(NULL));
     CHECK(!es_json_number(NULL, &d) && !es_json_bool(NULL, &t) && !es_json_string(NULL) && !es_json_key(NULL));
     es_json_close(j);

@@ -3,8 +3,8 @@
  *
  * Reading copies the text and ends it with a NUL before cJSON sees it: some releases look one byte past the end when an
  * object stops after a comma, and a mapped file has no byte there. cJSON bounds its own recursion (1000 levels); what
- * follows the document must be blank. Numbers are doubles inside, so whole numbers are exact up to 2^53 and anything
- * larger is refused as an integer.
+ * follows the document must be blank. Numbers are doubles inside, so whole numbers are exact below 2^53 and
+ * what is not below is refused as an integer.
  *
  * Writing goes to one growing buffer. A lack of memory sets `failed`, later calls do nothing, and the caller looks
  * once, at the end. Numbers are tried with 1, 2, ... 17 digits until one reads back the same, and a comma that a locale
@@ -180,7 +180,7 @@ bool es_json_int(const es_json_node *n, int64_t least, int64_t most, int64_t *ou
     double v;
     int64_t i;
 
-    if (!es_json_number(n, &v) || fabs(v) > 0x1p53 || v != floor(v)) return false;
+    if (!es_json_number(n, &v) || fabs(v) >= 0x1p53 || v != floor(v)) return false;
     i = (int64_t)v;
     if (i < least || i > most) return false;
     *out = i;

@@ -33,6 +33,7 @@ const char *es_json_key(const es_json_node *n); /* name of a member, or NULL */
 bool es_json_is_object(const es_json_node *n);
 bool es_json_is_array(const es_json_node *n);
 const char *es_json_string(const es_json_node *n); /* NULL unless a string */
+/* A whole number within both bounds and below 2^53 in size. */
 bool es_json_int(const es_json_node *n, int64_t least, int64_t most, int64_t *out);
 bool es_json_number(const es_json_node *n, double *out);
 bool es_json_bool(const es_json_node *n, bool *out);

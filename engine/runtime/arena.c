@@ -12,6 +12,25 @@
 #include "runtime/guard.h"
 #include "runtime/layout.h"
 
+/* What lies between two tensors, and all of scratch until an op of a program opens it. */
+static void close_gaps(const es_arena *a)
+{
+    const es_plan *p = a->plan;
+
+    for (int i = 0; i < p->n_models; i++) {
+        const es_model *m = p->models[i];
+        for (int j = 0; j < m->n_items; j++) {
+            const es_item *item = &m->items[j];
+            es_guard_close(a, a->base + item->offset + item->bytes, es_plan_aligned(item->bytes) - item->bytes);
+        }
+        for (int j = 0; j < m->n_states; j++) {
+            const es_state *s = &m->states[j];
+            es_guard_close(a, a->base + s->offset + s->bytes, es_plan_aligned(s->bytes) - s->bytes);
+        }
+    }
+    es_guard_close(a, a->base + p->scratch_at, p->totals.scratch);
+}
+
 int es_arena_open(es_arena **out, es_plan *p, es_device *d, es_err *err)
 {
     es_arena *a = NULL;
@@ -50,7 +69,7 @@ int es_arena_open(es_arena **out, es_plan *p, es_device *d, es_err *err)
         for (int j = 0; j < m->n_states; j++) m->states[j].t->p = a->base + m->states[j].offset;
     }
     if (p->totals.state) es_device_fill(d, a->base + p->state_at, 0, p->totals.state);
-    es_guard_close(a, a->base + p->scratch_at, p->totals.scratch);
+    close_gaps(a);
     *out = a;
     a = NULL; /* owned by the caller from here on */
 out:
