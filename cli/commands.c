@@ -141,7 +141,9 @@ const cli_command cli_commands[] = {
      "One line each: the first digits of its id, length, language, number of words, path.", "earshot list",
      cli_run_list},
     {"show", "NAME...", 1, -1, "recording", BIT(OPT_LIBRARY) | BIT(OPT_TEXT) | BIT(OPT_JSON) | TALK,
-     "print what was said in a recording", "NAME is a path, a file name, or the first six or more digits of an id.",
+     "print what was said in a recording",
+     "NAME is a path, a file name, or the first six or more digits of an id, with #N behind them for one of several "
+     "tracks.",
      "earshot show talk.mp4", cli_run_show},
     {"export", "[NAME...]", 0, -1, "recording",
      BIT(OPT_LIBRARY) | BIT(OPT_FORMAT) | BIT(OPT_TO_FOLDER) | BIT(OPT_LINE_WIDTH) | BIT(OPT_LINES) |

@@ -52,7 +52,13 @@ int cli_fail_input(const es_error *error)
 
 static void on_signal(int number)
 {
+    static const char text[] = "\nearshot: stopping; once more ends it at once\n";
+    int kept = errno;
+
     interrupted = number;
+    /* The window at work is finished first, which takes seconds: say that the key was heard. */
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) errno = 0;
+    errno = kept;
 }
 
 void cli_signals_catch(void)
