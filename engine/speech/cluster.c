@@ -1,0 +1,351 @@
+/*
+ * cluster.c - agglomerative clustering of speaker vectors with centroid linkage, in memory that grows with n.
+ *
+ * The distance of two clusters is that of their plain means, so the mean of each cluster and its nearest later neighbour
+ * are all that is kept: a merge moves one mean, looks for that cluster's neighbour again, and for those of the clusters
+ * that pointed at either part; the rest only ask whether the new mean is nearer than what they have. Heights may fall from
+ * one merge to the next (a mean can move towards a third cluster), so the tree is cut by the largest height below a node.
+ *
+ * A cluster lives in the place of its part with the higher place, and a pair is found from its lower place; equal
+ * distances take the lowest pair of nodes, as a search through all pairs would.
+ */
+#include "speech/cluster.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void es_cluster_unit(double *y, const float *x, int d)
+{
+    float sum = 0;
+
+    /* Normalised in f32 and then widened, as the reference does. */
+    for (int i = 0; i < d; i++) sum += x[i] * x[i];
+    sum = sqrtf(sum);
+    for (int i = 0; i < d; i++) y[i] = (double)(x[i] / (sum > 1e-12f ? sum : 1e-12f));
+}
+
+/* ---- linkage ---- */
+
+typedef struct linkage {
+    double *mean;                /* [n, d] */
+    int32_t *node, *size, *near; /* size 0: merged away; near: place of the nearest later cluster, -1 none */
+    double *dist;                /* squared, to it */
+    int n, d;
+} linkage;
+
+static double *mean_of(const linkage *l, int i)
+{
+    return l->mean + (size_t)i * (size_t)l->d;
+}
+
+static double squared(const double *a, const double *b, int d)
+{
+    double s[4] = {0, 0, 0, 0};
+    int i = 0;
+
+    for (; i + 4 <= d; i += 4)
+        for (int k = 0; k < 4; k++) s[k] += (a[i + k] - b[i + k]) * (a[i + k] - b[i + k]);
+    for (; i < d; i++) s[0] += (a[i] - b[i]) * (a[i] - b[i]);
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+static int32_t low_node(const linkage *l, int i, int j)
+{
+    return l->node[i] < l->node[j] ? l->node[i] : l->node[j];
+}
+
+static int32_t high_node(const linkage *l, int i, int j)
+{
+    return l->node[i] < l->node[j] ? l->node[j] : l->node[i];
+}
+
+/* Whether the pair (i, j) at distance s comes before (k, m) at distance t. */
+static bool before(const linkage *l, double s, int i, int j, double t, int k, int m)
+{
+    if (s != t) return s < t;
+    if (low_node(l, i, j) != low_node(l, k, m)) return low_node(l, i, j) < low_node(l, k, m);
+    return high_node(l, i, j) < high_node(l, k, m);
+}
+
+static void seek(linkage *l, int i)
+{
+    l->near[i] = -1;
+    l->dist[i] = INFINITY;
+    for (int j = i + 1; j < l->n; j++) {
+        if (l->size[j] == 0) continue;
+        double s = squared(mean_of(l, i), mean_of(l, j), l->d);
+        if (l->near[i] < 0 || before(l, s, i, j, l->dist[i], i, l->near[i])) l->near[i] = j, l->dist[i] = s;
+    }
+}
+
+/* Merge t: cluster i with its nearest. */
+static void merge(linkage *l, es_merge *out, int i, int t)
+{
+    int j = l->near[i];
+    double *a = mean_of(l, i), *b = mean_of(l, j), n = l->size[i], m = l->size[j];
+
+    *out = (es_merge){.a = low_node(l, i, j), .b = high_node(l, i, j), .size = l->size[i] + l->size[j],
+                      .height = sqrt(l->dist[i])};
+    for (int c = 0; c < l->d; c++) b[c] = (a[c] * n + b[c] * m) / (n + m);
+    l->size[j] += l->size[i];
+    l->size[i] = 0;
+    l->node[j] = l->n + t;
+    seek(l, j);
+    for (int k = 0; k < j; k++) {
+        if (l->size[k] == 0) continue;
+        if (l->near[k] == i || l->near[k] == j) {
+            seek(l, k);
+            continue;
+        }
+        double s = squared(mean_of(l, k), b, l->d);
+        if (l->near[k] < 0 || before(l, s, k, j, l->dist[k], k, l->near[k])) l->near[k] = j, l->dist[k] = s;
+    }
+}
+
+int es_cluster_link(es_merge *merges, const double *x, int n, int d)
+{
+    linkage l = {.n = n, .d = d};
+    size_t count = (size_t)n;
+    int rc = -1;
+
+    if (n < 2) return 0;
+    l.mean = malloc(count * (size_t)d * sizeof *l.mean);
+    l.node = malloc(count * sizeof *l.node);
+    l.size = malloc(count * sizeof *l.size);
+    l.near = malloc(count * sizeof *l.near);
+    l.dist = malloc(count * sizeof *l.dist);
+    if (!l.mean || !l.node || !l.size || !l.near || !l.dist) goto out;
+    memcpy(l.mean, x, count * (size_t)d * sizeof *l.mean);
+    for (int i = 0; i < n; i++) l.node[i] = i, l.size[i] = 1;
+    for (int i = 0; i < n; i++) seek(&l, i);
+    for (int t = 0; t < n - 1; t++) {
+        int best = -1;
+        for (int i = 0; i < n; i++) {
+            if (l.size[i] == 0 || l.near[i] < 0) continue;
+            if (best < 0 || before(&l, l.dist[i], i, l.near[i], l.dist[best], best, l.near[best])) best = i;
+        }
+        merge(&l, &merges[t], best, t);
+    }
+    rc = 0;
+out:
+    free(l.mean);
+    free(l.node);
+    free(l.size);
+    free(l.near);
+    free(l.dist);
+    return rc;
+}
+
+/* ---- cutting the tree ---- */
+
+/* By heights [n - 1] of the caller's. Walks without recursion: a chain of merges is as deep as it is long. On the stack a
+ * node v is to be visited; ~v is a leaf that gets a number of its own, after its parent's inner children. */
+static int cut_at(int32_t *label, const es_merge *merges, const double *height, int n, double t)
+{
+    double *most = malloc((size_t)n * sizeof *most);
+    int32_t *stack = malloc(4 * (size_t)n * sizeof *stack), next = 0;
+    size_t depth = 0;
+    int rc = most && stack ? 0 : -1;
+
+    if (n == 1 && !rc) label[0] = 0;
+    for (int i = 0; i < n - 1 && !rc; i++) {
+        most[i] = height[i];
+        if (merges[i].a >= n) most[i] = fmax(most[i], most[merges[i].a - n]);
+        if (merges[i].b >= n) most[i] = fmax(most[i], most[merges[i].b - n]);
+    }
+    if (n > 1 && !rc) stack[depth++] = 2 * n - 2;
+    while (depth && !rc) {
+        int32_t v = stack[--depth];
+        if (v < 0) {
+            label[~v] = next++;
+            continue;
+        }
+        const es_merge *m = &merges[v - n];
+        if (most[v - n] > t) {
+            if (m->b < n) stack[depth++] = ~m->b;
+            if (m->a < n) stack[depth++] = ~m->a;
+            if (m->b >= n) stack[depth++] = m->b;
+            if (m->a >= n) stack[depth++] = m->a;
+            continue;
+        }
+        size_t bottom = depth; /* one cluster: all leaves below */
+        stack[depth++] = v;
+        while (depth > bottom) {
+            int32_t u = stack[--depth];
+            if (u < n) {
+                label[u] = next;
+                continue;
+            }
+            stack[depth++] = merges[u - n].a;
+            stack[depth++] = merges[u - n].b;
+        }
+        next++;
+    }
+    free(most);
+    free(stack);
+    return rc;
+}
+
+int es_cluster_cut(int32_t *label, const es_merge *merges, int n, double t)
+{
+    double *height = malloc((size_t)n * sizeof *height);
+    int rc = -1;
+
+    for (int i = 0; height && i < n - 1; i++) height[i] = merges[i].height;
+    if (height) rc = cut_at(label, merges, height, n, t);
+    free(height);
+    return rc;
+}
+
+/* ---- clusters of a speaker's size ---- */
+
+static int smallest(int n, int min_size)
+{
+    int tenth = (int)rint(0.1 * n);
+
+    tenth = tenth < 1 ? 1 : tenth;
+    return tenth < min_size ? tenth : min_size;
+}
+
+static int count_large(const int32_t *label, int n, int least, int32_t *size)
+{
+    int large = 0;
+
+    memset(size, 0, (size_t)n * sizeof *size);
+    for (int i = 0; i < n; i++) size[label[i]]++;
+    for (int i = 0; i < n; i++) large += size[i] >= least;
+    return large;
+}
+
+typedef struct by_distance {
+    double off;
+    int at;
+} by_distance;
+
+static int nearer(const void *a, const void *b)
+{
+    const by_distance *x = a, *y = b;
+
+    if (x->off != y->off) return x->off < y->off ? -1 : 1;
+    return x->at - y->at;
+}
+
+/* Another cut, nearest to t, that gives `target` large clusters, or as near to it as one comes. */
+static int cut_for(int32_t *label, const es_merge *merges, int n, double t, int least, int target, int32_t *size)
+{
+    double *order = malloc((size_t)n * sizeof *order);
+    by_distance *by = malloc((size_t)n * sizeof *by);
+    int32_t *trial = malloc((size_t)n * sizeof *trial);
+    int best = count_large(label, n, least, size), rc = order && by && trial ? 0 : -1;
+
+    for (int i = 0; i < n - 1 && !rc; i++) {
+        order[i] = i;
+        by[i] = (by_distance){.off = fabs(merges[i].height - t), .at = i};
+    }
+    if (!rc && n > 1) qsort(by, (size_t)n - 1, sizeof *by, nearer);
+    for (int i = 0; i < n - 1 && !rc && best != target; i++) {
+        if (merges[by[i].at].size < least) continue;
+        rc = cut_at(trial, merges, order, n, by[i].at);
+        if (rc) break;
+        int large = count_large(trial, n, least, size);
+        if (abs(large - target) >= abs(best - target)) continue;
+        best = large;
+        memcpy(label, trial, (size_t)n * sizeof *trial);
+    }
+    free(order);
+    free(by);
+    free(trial);
+    return rc;
+}
+
+static double dot(const double *a, const double *b, int d)
+{
+    double s = 0;
+
+    for (int i = 0; i < d; i++) s += a[i] * b[i];
+    return s;
+}
+
+/* Small clusters join the large one whose mean of unit vectors is nearest in cosine; the rest is renumbered in order. */
+static int join_small(int32_t *label, const double *x, int n, int d, int least, int32_t *size)
+{
+    int K = 0, kept = 0;
+    double *mean;
+    int32_t *to;
+
+    if (count_large(label, n, least, size) == 0) {
+        memset(label, 0, (size_t)n * sizeof *label);
+        return 1;
+    }
+    for (int i = 0; i < n; i++) K = label[i] >= K ? label[i] + 1 : K;
+    mean = calloc((size_t)K * (size_t)d, sizeof *mean);
+    to = malloc((size_t)K * sizeof *to);
+    if (!mean || !to) {
+        free(mean);
+        free(to);
+        return -1;
+    }
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < d; c++) mean[(size_t)label[i] * (size_t)d + (size_t)c] += x[(size_t)i * (size_t)d + (size_t)c];
+    for (int k = 0; k < K; k++) {
+        double *m = mean + (size_t)k * (size_t)d, norm = fmax(sqrt(dot(m, m, d)), 1e-12);
+        for (int c = 0; c < d; c++) m[c] /= norm;
+        to[k] = size[k] >= least ? kept++ : -1;
+    }
+    for (int k = 0; k < K; k++) {
+        double best = -INFINITY;
+        if (size[k] >= least) continue;
+        for (int j = 0; j < K; j++) {
+            if (size[j] < least) continue;
+            double s = dot(mean + (size_t)k * (size_t)d, mean + (size_t)j * (size_t)d, d);
+            if (s > best) best = s, to[k] = to[j];
+        }
+    }
+    for (int i = 0; i < n; i++) label[i] = to[label[i]];
+    free(mean);
+    free(to);
+    return kept;
+}
+
+int es_cluster_vectors(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range)
+{
+    int least = smallest(n, min_size), low = range.least > 0 ? range.least : 1, high = range.most > 0 ? range.most : n, K = -1;
+    double *unit = malloc((size_t)n * (size_t)d * sizeof *unit);
+    es_merge *merges = malloc((size_t)n * sizeof *merges);
+    int32_t *size = malloc((size_t)n * sizeof *size);
+
+    low = low > n ? n : low;
+    high = high > n ? n : high;
+    if (!unit || !merges || !size) goto out;
+    if (n == 1 || high < 2) {
+        memset(label, 0, (size_t)n * sizeof *label);
+        K = 1;
+        goto out;
+    }
+    for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * (size_t)d, x + (size_t)i * (size_t)d, d);
+    if (es_cluster_link(merges, unit, n, d) || es_cluster_cut(label, merges, n, t)) goto out;
+    int large = count_large(label, n, least, size), target = large < low ? low : large > high ? high : large;
+    if (target != large && cut_for(label, merges, n, t, least, target, size)) goto out;
+    K = join_small(label, unit, n, d, least, size);
+out:
+    free(unit);
+    free(merges);
+    free(size);
+    return K;
+}
+
+void es_cluster_means(double *mean, const float *x, const int32_t *label, int n, int d, int K)
+{
+    memset(mean, 0, (size_t)K * (size_t)d * sizeof *mean);
+    for (int k = 0; k < K; k++) {
+        double *m = mean + (size_t)k * (size_t)d;
+        int members = 0;
+        for (int i = 0; i < n; i++) {
+            if (label[i] != k) continue;
+            members++;
+            for (int c = 0; c < d; c++) m[c] += (double)x[(size_t)i * (size_t)d + (size_t)c];
+        }
+        for (int c = 0; c < d && members; c++) m[c] /= members;
+    }
+}
