@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 static struct {
     int failures; /* of the running test */
@@ -162,9 +163,9 @@ const char *es_test_models(const char *name)
     return below(getenv("ES_TEST_MODELS"), name);
 }
 
-double *es_test_npy(const char *path, int *n_dims, size_t dims[4])
+/* The array that a stream holds; NULL where it is none, or of a type that is not read here. */
+static double *read_npy(FILE *f, int *n_dims, size_t dims[4])
 {
-    FILE *f = path ? fopen(path, "rb") : NULL;
     unsigned char head[12];
     char text[4096], type[8] = "";
     double *x = NULL;
@@ -204,17 +205,97 @@ double *es_test_npy(const char *path, int *n_dims, size_t dims[4])
         const unsigned char *p = raw + i * bytes;
         float f4;
         double f8;
+        int16_t i2;
         int32_t i4;
         int64_t i8;
+        uint16_t h;
+        memcpy(&h, p, bytes < 2 ? 0 : 2);
         if (!strcmp(type + 1, "f4")) memcpy(&f4, p, 4), x[i] = (double)f4;
         else if (!strcmp(type + 1, "f8")) memcpy(&f8, p, 8), x[i] = f8;
+        else if (!strcmp(type + 1, "i2")) memcpy(&i2, p, 2), x[i] = i2;
         else if (!strcmp(type + 1, "i4")) memcpy(&i4, p, 4), x[i] = i4;
         else if (!strcmp(type + 1, "i8")) memcpy(&i8, p, 8), x[i] = (double)i8;
+        else if (!strcmp(type + 1, "i1")) x[i] = (int8_t)*p;
         else if (!strcmp(type + 1, "u1") || !strcmp(type + 1, "b1")) x[i] = *p;
+        else if (!strcmp(type + 1, "f2"))
+            x[i] = (h >> 15 ? -1 : 1) * ((h >> 10 & 31) ? ldexp(1024 + (h & 1023), (h >> 10 & 31) - 25) : ldexp(h & 1023, -24));
         else x[i] = (double)NAN;
     }
 out:
     free(raw);
+    return x;
+}
+
+double *es_test_npy(const char *path, int *n_dims, size_t dims[4])
+{
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    double *x = read_npy(f, n_dims, dims);
+
+    if (f) fclose(f);
+    return x;
+}
+
+static unsigned number(const unsigned char *p, int n)
+{
+    unsigned v = 0;
+
+    for (int i = n - 1; i >= 0; i--) v = v << 8 | p[i];
+    return v;
+}
+
+/* The member of a zip archive in memory, inflated; NULL where there is none. */
+static unsigned char *member(const unsigned char *zip, size_t size, const char *name, size_t *bytes)
+{
+    size_t end = size < 22 ? 0 : size - 22, at;
+
+    while (end && number(zip + end, 4) != 0x06054b50) end--;
+    if (!end) return NULL;
+    at = number(zip + end + 16, 4);
+    for (unsigned i = 0, n = number(zip + end + 10, 2); i < n && at + 46 <= size && number(zip + at, 4) == 0x02014b50; i++) {
+        unsigned length = number(zip + at + 28, 2), packed = number(zip + at + 20, 4), from = number(zip + at + 42, 4);
+        if (length == strlen(name) && !memcmp(zip + at + 46, name, length) && from + 30 <= size) {
+            const unsigned char *data = zip + from + 30 + number(zip + from + 26, 2) + number(zip + from + 28, 2);
+            unsigned char *out = malloc((*bytes = number(zip + at + 24, 4)) + 1);
+            if (!out || data + packed > zip + size) return out;
+            if (number(zip + at + 10, 2) == 0) {
+                memcpy(out, data, *bytes);
+                return out;
+            }
+            z_stream z = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = packed, .next_out = out, .avail_out = (uInt)*bytes};
+            if (inflateInit2(&z, -15) == Z_OK && inflate(&z, Z_FINISH) == Z_STREAM_END) {
+                inflateEnd(&z);
+                return out;
+            }
+            inflateEnd(&z);
+            free(out);
+            return NULL;
+        }
+        at += 46 + length + number(zip + at + 30, 2) + number(zip + at + 32, 2);
+    }
+    return NULL;
+}
+
+double *es_test_npz(const char *path, const char *name, int *n_dims, size_t dims[4])
+{
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    unsigned char *zip = NULL, *array = NULL;
+    char full[128];
+    size_t size = 0, bytes = 0;
+    double *x = NULL;
+
+    if (!f || fseek(f, 0, SEEK_END)) goto out;
+    size = (size_t)ftell(f);
+    rewind(f);
+    zip = malloc(size + 1);
+    if (!zip || fread(zip, 1, size, f) != size) goto out;
+    snprintf(full, sizeof full, "%s.npy", name);
+    array = member(zip, size, full, &bytes);
+    FILE *g = array ? fmemopen(array, bytes, "rb") : NULL;
+    x = read_npy(g, n_dims, dims);
+    if (g) fclose(g);
+out:
+    free(array);
+    free(zip);
     if (f) fclose(f);
     return x;
 }

@@ -81,8 +81,10 @@ const char *es_test_golden(const char *name);
 const char *es_test_models(const char *name);
 /* An empty folder of this test's own, removed at exit unless ES_TEST_KEEP is set. */
 const char *es_test_folder(void);
-/* A .npy file of f32, f64, i32, i64 or u8, C order, as f64; dims[4] with unused ones 1. The caller frees; NULL on failure. */
+/* A .npy file of f16, f32, f64, i8, i16, i32, i64, u8 or bool, C order, as f64; dims[4] with unused ones 1. The caller frees; NULL on failure. */
 double *es_test_npy(const char *path, int *n_dims, size_t dims[4]);
+/* The array called name in a .npz, stored or deflated. */
+double *es_test_npz(const char *path, const char *name, int *n_dims, size_t dims[4]);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,393 @@
+/*
+ * test_speech.c - from segmentation classes and speaker vectors to turns, against recorded runs of the reference pipelines.
+ */
+#include "test.h"
+
+#include "speech/cluster.h"
+#include "speech/windows.h"
+
+enum { STEP = 16000 };
+
+typedef struct array {
+    double *x;
+    size_t dim[4];
+} array;
+
+static array load(const char *file, const char *name)
+{
+    array a = {0};
+    int n;
+    const char *path = es_test_data(file);
+
+    a.x = es_test_npz(path, name, &n, a.dim);
+    if (path) CHECK(a.x != NULL, "%s has no array %s", file, name);
+    return a;
+}
+
+/* Whether two labellings are one up to their numbers; unlabelled (below 0) must agree. */
+static bool same_labels(const int32_t *a, const double *b, int n)
+{
+    int map[1024], back[1024];
+
+    memset(map, -1, sizeof map);
+    memset(back, -1, sizeof back);
+    for (int i = 0; i < n; i++) {
+        int y = (int)b[i];
+        if (a[i] < 0 || y < 0) {
+            if ((a[i] < 0) != (y < 0)) return false;
+            continue;
+        }
+        if (map[a[i]] < 0 && back[y] < 0) map[a[i]] = y, back[y] = a[i];
+        if (map[a[i]] != y || back[y] != a[i]) return false;
+    }
+    return true;
+}
+
+static uint8_t *bytes_of(array a)
+{
+    size_t n = a.dim[0] * a.dim[1] * a.dim[2];
+    uint8_t *b = malloc(n + 1);
+
+    for (size_t i = 0; i < n; i++) b[i] = (uint8_t)a.x[i];
+    return b;
+}
+
+/* ---- the line of time ---- */
+
+static void grids(void)
+{
+    CHECK_INT(es_windows_count(0, STEP), 0);
+    CHECK_INT(es_windows_count(1, STEP), 1);
+    CHECK_INT(es_windows_count(160000, STEP), 1);
+    CHECK_INT(es_windows_count(160001, STEP), 2);
+    CHECK_INT(es_windows_count(480000, STEP), 21);
+    CHECK_INT(es_windows_count((int64_t)3600 * 16000, STEP), 3591);
+    CHECK_INT(es_windows_grid(1, STEP), 594);
+    CHECK_INT(es_windows_grid(21, STEP), 1779);
+    CHECK_INT(es_windows_grid(51, STEP), 3557);
+    CHECK_INT(es_windows_start(1, STEP), 59);
+    CHECK_INT(es_windows_start(2, STEP), 119);
+    for (int64_t c = 0; c < 40000; c++) CHECK_INT(es_windows_start(c, STEP), (int64_t)rint(16000.0 * (double)c / 270));
+    CHECK_INT(es_windows_slots(0), 0);
+    CHECK_INT(es_windows_slots(4), 3);
+    CHECK_INT(es_windows_slots(5), 5);
+    CHECK_INT(es_windows_slots(6), 6);
+    CHECK_INT(es_windows_slots(7), 0);
+}
+
+/* ---- CAM++'s configuration: a whole recording from its classes and vectors ---- */
+
+static void whole(const char *file)
+{
+    array classes = load(file, "classes"), want_count = load(file, "count"), vectors = load(file, "embeddings"),
+          clean_frames = load(file, "clean_frames"), train = load(file, "train"), linkage = load(file, "linkage"),
+          flat = load(file, "flat"), labels = load(file, "labels"), hard = load(file, "hard"), turns = load(file, "turns");
+    int64_t C = (int64_t)classes.dim[0];
+    uint8_t *cls = bytes_of(classes), *count = malloc((size_t)es_windows_grid(C, STEP));
+    int n = 0, d = (int)vectors.dim[2];
+    float *x = malloc((size_t)C * 3 * (size_t)d * sizeof *x);
+    int32_t *label = malloc((size_t)C * 3 * sizeof *label);
+    int16_t *cluster = malloc((size_t)C * 3 * sizeof *cluster);
+
+    es_windows_speakers(count, cls, C, STEP, 0);
+    for (size_t g = 0; g < want_count.dim[0]; g++)
+        if (count[g] != want_count.x[g]) es_test_fail(__FILE__, __LINE__, "%s: count at frame %zu: %d, expected %g", file, g, count[g], want_count.x[g]);
+    for (int64_t c = 0; c < C; c++) {
+        int active[3], clean[3];
+        es_windows_masks(cls + c * ES_WINDOW_FRAMES, 2, active, clean, NULL);
+        for (int k = 0; k < 3; k++) {
+            const double *v = vectors.x + ((size_t)c * 3 + (size_t)k) * (size_t)d;
+            CHECK(clean[k] == clean_frames.x[c * 3 + k], "%s: window %lld slot %d: %d clean frames", file, (long long)c, k, clean[k]);
+            if (!es_windows_trains(clean[k]) || isnan(v[0])) continue;
+            CHECK(n < (int)train.dim[0] && train.x[2 * n] == (double)c && train.x[2 * n + 1] == k, "%s: vector %d is not the reference's", file, n);
+            for (int i = 0; i < d; i++) x[(size_t)n * (size_t)d + (size_t)i] = (float)v[i];
+            n++;
+        }
+    }
+    CHECK_INT(n, train.dim[0]);
+    /* The tree, merge for merge. */
+    double *unit = malloc((size_t)n * (size_t)d * sizeof *unit);
+    es_merge *merges = malloc((size_t)n * sizeof *merges);
+    for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * (size_t)d, x + (size_t)i * (size_t)d, d);
+    CHECK_INT(es_cluster_link(merges, unit, n, d), 0);
+    for (int i = 0; i < n - 1; i++) {
+        const double *w = linkage.x + 4 * (size_t)i;
+        CHECK(merges[i].a == (w[0] < w[1] ? w[0] : w[1]) && merges[i].b == (w[0] < w[1] ? w[1] : w[0]) && merges[i].size == w[3],
+              "%s: merge %d is (%d, %d), expected (%g, %g)", file, i, merges[i].a, merges[i].b, w[0], w[1]);
+        CHECK(fabs(merges[i].height - w[2]) < 1e-6, "%s: merge %d at %.9g, expected %.9g", file, i, merges[i].height, w[2]);
+    }
+    CHECK_INT(es_cluster_cut(label, merges, n, 0.90), 0);
+    for (int i = 0; i < n; i++) CHECK(label[i] == flat.x[i], "%s: vector %d is in %d, expected %g", file, i, label[i], flat.x[i]);
+    int K = es_cluster_vectors(label, x, n, d, 0.90, 12, (es_speaker_range){0});
+    for (int i = 0; i < n; i++) CHECK(label[i] == labels.x[i], "%s: vector %d is of %d, expected %g", file, i, label[i], labels.x[i]);
+    /* Slots to clusters, and turns. */
+    double *mean = malloc((size_t)K * (size_t)d * sizeof *mean), *score = malloc(3 * (size_t)K * sizeof *score);
+    es_cluster_means(mean, x, label, n, d, K);
+    for (int64_t c = 0; c < C; c++) {
+        bool active[3];
+        int got[3], frames[3], clean[3];
+        es_windows_masks(cls + c * ES_WINDOW_FRAMES, 2, frames, clean, NULL);
+        for (int k = 0; k < 3; k++) {
+            const double *v = vectors.x + ((size_t)c * 3 + (size_t)k) * (size_t)d;
+            active[k] = frames[k] > 0 && !isnan(v[0]);
+            for (int j = 0; j < K; j++) {
+                double ab = 0, aa = 0, bb = 0;
+                for (int i = 0; i < d; i++) {
+                    double m = mean[(size_t)j * (size_t)d + (size_t)i];
+                    ab += v[i] * m, aa += v[i] * v[i], bb += m * m;
+                }
+                score[k * K + j] = active[k] ? 1 + ab / sqrt(aa * bb) : 0;
+            }
+        }
+        es_windows_assign(got, score, K, active);
+        for (int k = 0; k < 3; k++) {
+            cluster[c * 3 + k] = (int16_t)got[k];
+            CHECK(got[k] == hard.x[c * 3 + k], "%s: window %lld slot %d is of %d, expected %g", file, (long long)c, k, got[k], hard.x[c * 3 + k]);
+        }
+    }
+    es_turn *t = NULL;
+    size_t n_turns = 0;
+    CHECK_INT(es_windows_turns(&t, &n_turns, cls, cluster, count, C, STEP, K, 0, INT64_MAX), 0);
+    CHECK(n_turns >= turns.dim[0], "%s: %zu turns, expected %zu", file, n_turns, turns.dim[0]);
+    for (size_t i = 0; i < turns.dim[0] && i < n_turns; i++) {
+        const double *w = turns.x + 3 * i;
+        CHECK(fabs((double)t[i].start_us * 1e-6 - w[0]) < 1e-3 && t[i].speaker == w[2], "%s: turn %zu begins at %.6f by %d, expected %.6f by %g", file,
+              i, (double)t[i].start_us * 1e-6, t[i].speaker, w[0], w[2]);
+        /* The reference cuts at the end of the recording. */
+        CHECK((double)t[i].end_us * 1e-6 > w[1] - 1e-3, "%s: turn %zu ends at %.6f, expected %.6f", file, i, (double)t[i].end_us * 1e-6, w[1]);
+    }
+    free(t), free(mean), free(score), free(unit), free(merges), free(label), free(cluster), free(x), free(cls), free(count);
+    array all[] = {classes, want_count, vectors, clean_frames, train, linkage, flat, labels, hard, turns};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i].x);
+}
+
+static bool have(const char *file)
+{
+    if (es_test_data(file)) return true;
+    es_test_skip("ES_TEST_DATA/goldens/speakers");
+    return false;
+}
+
+static void sample(void)
+{
+    if (have("goldens/speakers/sample.npz")) whole("goldens/speakers/sample.npz");
+}
+static void dev00(void)
+{
+    if (have("goldens/speakers/dev00.npz")) whole("goldens/speakers/dev00.npz");
+}
+static void mix3(void)
+{
+    if (have("goldens/speakers/mix3.npz")) whole("goldens/speakers/mix3.npz");
+}
+
+/* ---- community-1 from recorded vectors ---- */
+
+#define FOLDER "audio/pyannote_golden/02_pyannote_sample/"
+
+static bool read_plda(es_plda *p)
+{
+    array mean1 = load("models/pyannote-plda/xvec_transform.npz", "mean1"), mean2 = load("models/pyannote-plda/xvec_transform.npz", "mean2"),
+          lda = load("models/pyannote-plda/xvec_transform.npz", "lda"), mu = load("models/pyannote-plda/plda.npz", "mu"),
+          tr = load("models/pyannote-plda/plda.npz", "tr"), psi = load("models/pyannote-plda/plda.npz", "psi");
+    bool ok = mean1.x && mean2.x && lda.x && mu.x && tr.x && psi.x;
+
+    if (ok) {
+        memcpy(p->mean1, mean1.x, sizeof p->mean1);
+        memcpy(p->mean2, mean2.x, sizeof p->mean2);
+        memcpy(p->lda, lda.x, sizeof p->lda);
+        memcpy(p->mu, mu.x, sizeof p->mu);
+        memcpy(p->tr, tr.x, sizeof p->tr);
+        memcpy(p->psi, psi.x, sizeof p->psi);
+    }
+    free(mean1.x), free(mean2.x), free(lda.x), free(mu.x), free(tr.x), free(psi.x);
+    return ok;
+}
+
+/* A class for a recorded set of active slots. */
+static uint8_t class_of(const double *seg)
+{
+    unsigned bits = (unsigned)(seg[0] + 2 * seg[1] + 4 * seg[2]);
+
+    for (uint8_t c = 0; c < ES_WINDOW_CLASSES; c++)
+        if (es_windows_slots(c) == bits) return c;
+    return 0;
+}
+
+static void community_1(void)
+{
+    static es_plda plda;
+    if (!have(FOLDER "segmentations.npz")) return;
+    array seg = load(FOLDER "segmentations.npz", "segmentations"), raw = load(FOLDER "raw_embeddings.npz", "embeddings"),
+          chunk = load(FOLDER "plda_embeddings.npz", "train_chunk_idx"), slot = load(FOLDER "plda_embeddings.npz", "train_speaker_idx"),
+          projected = load(FOLDER "plda_embeddings.npz", "post_plda"), q_final = load(FOLDER "vbx_state.npz", "q_final"),
+          elbo = load(FOLDER "vbx_state.npz", "elbo_trajectory"), hard = load(FOLDER "clustering.npz", "hard_clusters"),
+          want_count = load(FOLDER "reconstruction.npz", "count");
+    int64_t C = (int64_t)seg.dim[0];
+    uint8_t *cls = malloc((size_t)C * ES_WINDOW_FRAMES), *count = malloc((size_t)es_windows_grid(C, STEP));
+    int n = 0;
+    float *x = malloc((size_t)C * 3 * ES_PLDA_IN * sizeof *x);
+
+    if (!read_plda(&plda) || !seg.x || !raw.x) return;
+    for (int64_t i = 0; i < C * ES_WINDOW_FRAMES; i++) cls[i] = class_of(seg.x + 3 * i);
+    es_windows_speakers(count, cls, C, STEP, 0);
+    for (size_t g = 0; g < want_count.dim[0]; g++) CHECK(count[g] == want_count.x[g], "count at frame %zu: %d, expected %g", g, count[g], want_count.x[g]);
+    for (int64_t c = 0; c < C; c++) {
+        int active[3], clean[3];
+        es_windows_masks(cls + c * ES_WINDOW_FRAMES, 2, active, clean, NULL);
+        for (int k = 0; k < 3; k++) {
+            const double *v = raw.x + ((size_t)c * 3 + (size_t)k) * ES_PLDA_IN;
+            if (!es_windows_trains(clean[k])) continue;
+            CHECK(n < (int)chunk.dim[0] && chunk.x[n] == (double)c && slot.x[n] == k, "training vector %d is not the reference's", n);
+            for (int i = 0; i < ES_PLDA_IN; i++) x[(size_t)n * ES_PLDA_IN + (size_t)i] = (float)v[i];
+            n++;
+        }
+    }
+    CHECK_INT(n, chunk.dim[0]);
+    /* The projection; the rows of tr may have either sign. */
+    double *f = malloc((size_t)n * ES_PLDA_OUT * sizeof *f), worst = 0;
+    for (int i = 0; i < n; i++) es_plda_project(f + (size_t)i * ES_PLDA_OUT, &plda, x + (size_t)i * ES_PLDA_IN);
+    for (size_t i = 0; i < (size_t)n * ES_PLDA_OUT; i++) worst = fmax(worst, fabs(fabs(f[i]) - fabs(projected.x[i])));
+    CHECK(worst < 2e-3, "the projection is off by %.3g", worst);
+    /* Initial labels and VBx's posteriors. */
+    int n_dims;
+    size_t dims[4];
+    double *first = es_test_npy(es_test_data(FOLDER "ahc_init_labels.npy"), &n_dims, dims);
+    double *unit = malloc((size_t)n * ES_PLDA_IN * sizeof *unit);
+    es_merge *merges = malloc((size_t)n * sizeof *merges);
+    int32_t *label = malloc((size_t)n * sizeof *label);
+    int S = 0;
+    for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * ES_PLDA_IN, x + (size_t)i * ES_PLDA_IN, ES_PLDA_IN);
+    CHECK_INT(es_cluster_link(merges, unit, n, ES_PLDA_IN), 0);
+    CHECK_INT(es_cluster_cut(label, merges, n, 0.6), 0);
+    CHECK(first && same_labels(label, first, n), "the initial labels differ");
+    for (int i = 0; i < n; i++) S = label[i] >= S ? label[i] + 1 : S;
+    double *q = malloc((size_t)n * (size_t)S * sizeof *q), *pi = malloc((size_t)S * sizeof *pi);
+    int rounds = es_vbx(q, pi, f, label, n, S, plda.psi, 0.07, 0.8);
+    CHECK_INT(rounds, elbo.dim[0]);
+    worst = 0;
+    for (int i = 0; i < n; i++)
+        for (int s = 0; s < S; s++) {
+            double best = INFINITY; /* columns may be numbered otherwise */
+            for (size_t t = 0; t < q_final.dim[1]; t++) best = fmin(best, fabs(q[i * S + s] - q_final.x[(size_t)i * q_final.dim[1] + t]));
+            worst = fmax(worst, best);
+        }
+    CHECK(worst < 1e-4, "a posterior is off by %.3g", worst);
+    /* Centroids, assignment. */
+    double *mean = NULL, *score;
+    int K;
+    bool constrained;
+    CHECK_INT(es_cluster_vbx(&mean, &K, &constrained, &plda, x, n, (es_speaker_range){0}), 0);
+    CHECK(constrained, "the number of speakers was forced");
+    score = malloc(3 * (size_t)K * sizeof *score);
+    int32_t *mine = malloc((size_t)C * 3 * sizeof *mine);
+    double *theirs = malloc((size_t)C * 3 * sizeof *theirs);
+    int slots = 0;
+    int16_t *cluster = malloc((size_t)C * 3 * sizeof *cluster);
+    for (int64_t c = 0; c < C; c++) {
+        bool active[3];
+        int got[3], frames[3], clean[3];
+        es_windows_masks(cls + c * ES_WINDOW_FRAMES, 2, frames, clean, NULL);
+        for (int k = 0; k < 3; k++) {
+            const double *v = raw.x + ((size_t)c * 3 + (size_t)k) * ES_PLDA_IN;
+            active[k] = frames[k] > 0;
+            for (int j = 0; j < K; j++) {
+                double ab = 0, aa = 0, bb = 0;
+                for (int i = 0; i < ES_PLDA_IN; i++) {
+                    double m = mean[(size_t)j * ES_PLDA_IN + (size_t)i];
+                    ab += v[i] * m, aa += v[i] * v[i], bb += m * m;
+                }
+                score[k * K + j] = 1 + ab / sqrt(aa * bb);
+            }
+        }
+        es_windows_assign(got, score, K, active);
+        for (int k = 0; k < 3; k++) {
+            cluster[c * 3 + k] = (int16_t)got[k];
+            if (active[k]) mine[slots] = got[k], theirs[slots++] = hard.x[c * 3 + k];
+        }
+    }
+    CHECK(same_labels(mine, theirs, slots), "active slots have other clusters");
+    /* Turns against the recorded ones: one RTTM line each, 1 ms. */
+    es_turn *t = NULL;
+    size_t n_turns = 0;
+    FILE *rttm = fopen(es_test_data(FOLDER "reference.rttm"), "r");
+    char line[256], name[64];
+    double start, length;
+    int map[64];
+    size_t read = 0;
+    memset(map, -1, sizeof map);
+    CHECK_INT(es_windows_turns(&t, &n_turns, cls, cluster, count, C, STEP, K, 0, INT64_MAX), 0);
+    while (rttm && fgets(line, sizeof line, rttm)) {
+        if (sscanf(line, "SPEAKER %*s %*s %lf %lf %*s %*s SPEAKER_%63s", &start, &length, name) != 3) continue;
+        int who = atoi(name), found = -1;
+        for (size_t i = 0; i < n_turns; i++)
+            if (fabs((double)t[i].start_us * 1e-6 - start) < 1.5e-3 && fabs((double)t[i].end_us * 1e-6 - start - length) < 2.5e-3 &&
+                (map[t[i].speaker] < 0 || map[t[i].speaker] == who))
+                found = (int)i, map[t[i].speaker] = who;
+        CHECK(found >= 0, "no turn like the recorded one at %.3f for %.3f s by %d", start, length, who);
+        read++;
+    }
+    CHECK_INT(n_turns, read);
+    if (rttm) fclose(rttm);
+    free(t), free(mean), free(score), free(mine), free(theirs), free(cluster), free(q), free(pi), free(label), free(merges), free(unit), free(first);
+    free(f), free(x), free(cls), free(count);
+    array all[] = {seg, raw, chunk, slot, projected, q_final, elbo, hard, want_count};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i].x);
+}
+
+/* ---- properties ---- */
+
+/* Speakers around random directions: as many as were made are found, told or not; the order of vectors does not matter. */
+static void made_speakers(void)
+{
+    enum { D = 32, EACH = 30, MOST = 30 };
+    static const int speakers[] = {1, 2, 5, MOST};
+    float *x = malloc(MOST * EACH * D * sizeof *x), *y = malloc(MOST * EACH * D * sizeof *y);
+    int32_t label[MOST * EACH], other[MOST * EACH];
+    double as_double[MOST * EACH];
+
+    for (int s = 0; s < 4; s++) {
+        int n = speakers[s] * EACH;
+        es_noise noise = {(uint64_t)s + 1};
+        float centre[MOST][D];
+        for (int k = 0; k < speakers[s]; k++) es_noise_fill(&noise, centre[k], D, 1);
+        for (int i = 0; i < n; i++)
+            for (int d = 0; d < D; d++) x[i * D + d] = centre[i % speakers[s]][d] + (float)(0.25 * es_noise_normal(&noise));
+        CHECK_INT(es_cluster_vectors(label, x, n, D, 0.9, 12, (es_speaker_range){0}), speakers[s]);
+        for (int i = 0; i < n; i++) CHECK(label[i] == label[i % speakers[s]], "vector %d of %d speakers", i, speakers[s]);
+        for (int i = 0; i < n; i++) memcpy(y + (n - 1 - i) * D, x + i * D, D * sizeof *x);
+        es_cluster_vectors(other, y, n, D, 0.9, 12, (es_speaker_range){0});
+        for (int i = 0; i < n; i++) as_double[i] = other[n - 1 - i];
+        CHECK(same_labels(label, as_double, n), "another order of %d speakers, another result", speakers[s]);
+    }
+    /* Told how many: three where five were found, and more than there are vectors. */
+    es_noise noise = {9};
+    for (int i = 0; i < 100 * D; i++) x[i] = (float)es_noise_normal(&noise) * 0.3f + (i / D % 5 == i % D % 5 ? 2.0f : 0);
+    CHECK_INT(es_cluster_vectors(label, x, 100, D, 0.9, 12, (es_speaker_range){.least = 3, .most = 3}), 3);
+    CHECK_INT(es_cluster_vectors(label, x, 100, D, 0.9, 12, (es_speaker_range){.least = 1, .most = 1}), 1);
+    CHECK(es_cluster_vectors(label, x, 2, D, 0.9, 12, (es_speaker_range){.least = 7, .most = 7}) <= 2, "more speakers than vectors");
+    CHECK_INT(es_cluster_vectors(label, x, 1, D, 0.9, 12, (es_speaker_range){0}), 1);
+    free(x), free(y);
+}
+
+static void assignments(void)
+{
+    const double score[3][2] = {{1.9, 1.8}, {1.8, 1.0}, {0.2, 0.1}};
+    int got[3];
+
+    es_windows_assign(got, &score[0][0], 2, (bool[]){true, true, false});
+    CHECK(got[0] == 1 && got[1] == 0 && got[2] == ES_NO_CLUSTER, "(%d, %d, %d), expected (1, 0, none)", got[0], got[1], got[2]);
+    es_windows_assign(got, &score[0][0], 2, (bool[]){true, true, true});
+    CHECK(got[0] == 1 && got[1] == 0 && got[2] == ES_NO_CLUSTER, "three slots for two clusters: (%d, %d, %d)", got[0], got[1], got[2]);
+    es_windows_assign(got, &score[0][0], 0, (bool[]){true, true, true});
+    CHECK(got[0] == ES_NO_CLUSTER && got[2] == ES_NO_CLUSTER, "a cluster where there is none");
+}
+
+int main(int argc, char **argv)
+{
+    static const es_test tests[] = {
+        {"grids", grids},           {"sample", sample},           {"dev00", dev00},           {"mix3", mix3},
+        {"community_1", community_1}, {"made_speakers", made_speakers}, {"assignments", assignments},
+    };
+    return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
+}
