@@ -473,7 +473,7 @@ static void quiet(void)
     free(x);
 }
 
-/* Speech after half a minute of nothing: found where it is, and its language with it. */
+/* Speech after half a minute of nothing, and of noise: found where it is, and its language with it. */
 static void speech_later(void)
 {
     model m;
@@ -482,6 +482,7 @@ static void speech_later(void)
     es_transcribe_options o = es_transcribe_defaults();
     es_transcript t = {0};
     es_err err = {0};
+    es_noise noise = {23};
 
     if (!x || !open_model(&m, "whisper-tiny.pack")) {
         free(x);
@@ -489,15 +490,18 @@ static void speech_later(void)
     }
     late = calloc((size_t)(before + n), sizeof *late);
     memcpy(late + before, x, (size_t)n * sizeof *x);
-    CHECK_INT(run_samples(&m, late, before + n, &o, &t, &err), ES_OK);
-    CHECK(t.n_segments >= 1 && t.n_words > 15, "%zu segments, %zu words", t.n_segments, t.n_words);
-    CHECK_STR(t.language, "en");
-    for (size_t i = 0; i < t.n_words; i++) {
-        const es_word *word = &t.words[i];
-        CHECK(word->start_ms >= 33000 && word->end_ms >= word->start_ms && word->end_ms <= 44000,
-              "word %zu: %lld to %lld ms", i, (long long)word->start_ms, (long long)word->end_ms);
+    for (int noisy = 0; noisy < 2; noisy++) {
+        if (noisy) es_noise_fill(&noise, late, (size_t)before, 0.09);
+        CHECK_INT(run_samples(&m, late, before + n, &o, &t, &err), ES_OK);
+        CHECK(t.n_segments >= 1 && t.n_words > 15, "%zu segments, %zu words", t.n_segments, t.n_words);
+        CHECK_STR(t.language, "en");
+        for (size_t i = 0; i < t.n_words; i++) {
+            const es_word *word = &t.words[i];
+            CHECK(word->start_ms >= 33000 && word->end_ms >= word->start_ms && word->end_ms <= 44000,
+                  "word %zu: %lld to %lld ms", i, (long long)word->start_ms, (long long)word->end_ms);
+        }
+        es_transcript_done(&t);
     }
-    es_transcript_done(&t);
     close_model(&m);
     free(late);
     free(x);

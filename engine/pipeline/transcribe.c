@@ -55,6 +55,7 @@ typedef struct job {
     int64_t frames, duration_ms; /* of content */
     float top;                   /* largest log10 of the mel */
     int language;                /* index, -1 not known yet */
+    bool detects;                /* the language is not given */
     double said_until;           /* seconds */
     es_transcript *to;
     es_transcribe_times times;
@@ -119,6 +120,7 @@ static int choose_language(job *j)
         if (j->o->translate) return es_fail(j->err, ES_EARG, "the model knows only English and cannot translate");
         j->language = 0;
     }
+    j->detects = j->language < 0;
     return ES_OK;
 }
 
@@ -308,6 +310,15 @@ static void remember(job *j, int n_pieces)
     }
 }
 
+/* Noise has no language; where nothing was said yet, the next window is asked again. */
+static void forget_language(job *j)
+{
+    if (!j->detects || j->to->n_segments > 0) return;
+    j->language = -1;
+    j->to->language[0] = 0;
+    j->to->language_probability = 0;
+}
+
 /* Transcribes the window at seek; *next is where the one after it starts. */
 static int take_window(job *j, int64_t seek, int frames, int64_t *next)
 {
@@ -318,7 +329,11 @@ static int take_window(job *j, int64_t seek, int frames, int64_t *next)
 
     *next = seek + frames;
     int rc = decode_window(j, seek, frames);
-    if (rc != ES_OK || es_window_is_silence(w, &j->rules)) return rc;
+    if (rc != ES_OK) return rc;
+    if (es_window_is_silence(w, &j->rules)) {
+        forget_language(j);
+        return ES_OK;
+    }
     int n = es_window_split(w, &j->rules, t->pieces, next, &ends);
     if (j->o->words && es_whisper_dims_of(t->model)->n_pairs > 0) {
         double began = seconds();

@@ -33,7 +33,7 @@ typedef struct es_transcribe_times {
 } es_transcribe_times;
 
 typedef struct es_transcribe_options {
-    const char *language; /* code or name; NULL or "auto": of the first window with sound; "each": of every window */
+    const char *language; /* code or name; NULL or "auto": of the first window with speech; "each": of every window */
     bool translate;       /* into English */
     const char *prompt;   /* words that every window is told before it: names, spelling. NULL: none */
     bool previous_text;   /* each window is told what was said before it; helps style, and lets loops travel */
