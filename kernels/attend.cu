@@ -317,11 +317,27 @@ void es_cuda_kv_store(es_device *d, es_dtype t, void *K, void *V, const void *k,
                               slot, pos, rows, R, T_, H, D))
 }
 
-/* One slice of keys of one row and head. part: [R, H, slices, D + 2]: maximum, sum, unnormalised output. */
-template <class T>
+/* Values at .. at+N-1 of a head of D, zeros past its end. EVEN: heads start and end at multiples of 16 bytes. */
+template <class T, bool EVEN> static __device__ __forceinline__ es_vector<T> load_unit(const T *head, int at, int D)
+{
+    es_vector<T> a;
+
+    if (EVEN && at < D) return es_load16(head + at);
+    ES_UNROLL
+    for (int i = 0; i < es_vector<T>::N; i++) {
+        if (!EVEN && at + i < D) a.v[i] = head[at + i];
+        else es_store(&a.v[i], 0.0f);
+    }
+    return a;
+}
+
+/* One slice of keys of one row and head; `lanes` (a power of two) threads share a key, each with N values of it.
+ * part: [R, H, slices, D + 2]: maximum, sum, unnormalised output. */
+template <class T, bool EVEN>
 static __global__ void cached_slice(float *part, const T *q, int ldq, const T *K, const T *V, const int32_t *slot,
                                     const int32_t *len, const int32_t *parent, const int32_t *rows, int planned, int T_, int H,
-                                    int D, float scale, float *scores, const int32_t *heads, int n_pairs, int slices, int r0)
+                                    int D, float scale, float *scores, const int32_t *heads, int n_pairs, int slices, int lanes,
+                                    int r0)
 {
     enum { N = es_vector<T>::N };
     ES_SHARED(float, p, SLICE);
@@ -333,18 +349,17 @@ static __global__ void cached_slice(float *part, const T *q, int ldq, const T *K
     if (r >= es_live_rows(rows, planned) || slot[r] < 0) return;
     int n = min((len ? len[r] : T_) - k0, (int)SLICE), own = slot[r];
     if (n <= 0) return;
-    for (int c = me; c < D; c += CACHED_THREADS) qs[c] = es_load(q + (size_t)r * (size_t)ldq + h * D + c);
+    for (int c = me; c < lanes * N; c += CACHED_THREADS) qs[c] = c < D ? es_load(q + (size_t)r * (size_t)ldq + h * D + c) : 0;
     ES_SYNC();
 
-    /* Scores: `lanes` threads share a key, each with 16 bytes of it. */
-    int lanes = D / N, group = me / lanes, groups = CACHED_THREADS / lanes, unit = me % lanes;
+    int group = me / lanes, groups = CACHED_THREADS / lanes, unit = me % lanes;
     for (int j0 = 0; j0 < n; j0 += groups) { /* the same for all: shuffles need every lane */
         int j = j0 + group;
         float s = 0;
         if (j < n) {
             int from = parent ? parent[(size_t)own * (size_t)T_ + (size_t)(k0 + j)] : own;
-            es_vector<T> a = es_load16(K + (((size_t)from * (size_t)H + (size_t)h) * (size_t)T_ + (size_t)(k0 + j)) * (size_t)D +
-                                       unit * N);
+            es_vector<T> a = load_unit<T, EVEN>(
+                K + (((size_t)from * (size_t)H + (size_t)h) * (size_t)T_ + (size_t)(k0 + j)) * (size_t)D, unit * N, D);
             ES_UNROLL
             for (int i = 0; i < N; i++) s = fmaf(qs[unit * N + i], es_load(&a.v[i]), s);
         }
@@ -375,7 +390,8 @@ static __global__ void cached_slice(float *part, const T *q, int ldq, const T *K
     for (int i = 0; i < N; i++) o[i] = 0;
     for (int j = group; j < n; j += groups) {
         int from = parent ? parent[(size_t)own * (size_t)T_ + (size_t)(k0 + j)] : own;
-        es_vector<T> a = es_load16(V + (((size_t)from * (size_t)H + (size_t)h) * (size_t)T_ + (size_t)(k0 + j)) * (size_t)D + unit * N);
+        es_vector<T> a = load_unit<T, EVEN>(
+            V + (((size_t)from * (size_t)H + (size_t)h) * (size_t)T_ + (size_t)(k0 + j)) * (size_t)D, unit * N, D);
         ES_UNROLL
         for (int i = 0; i < N; i++) o[i] = fmaf(p[j], es_load(&a.v[i]), o[i]);
     }
@@ -420,18 +436,24 @@ static void cached(es_device *d, T *y, const T *q, int ldq, const T *K, const T 
 {
     size_t room, row_bytes;
     float *part = (float *)es_cuda_workspace(d, &room);
-    int slices = (T_ + SLICE - 1) / SLICE, lanes = D / (int)es_vector<T>::N;
+    const int N = (int)es_vector<T>::N;
+    int slices = (T_ + SLICE - 1) / SLICE, lanes = 1;
 
-    if (D % (int)es_vector<T>::N || lanes > 32 || (lanes & (lanes - 1)) || D > 256) {
-        es_cuda_keep_fault(d, "attend_cached", "a head width that is not 16 bytes times a power of two up to 32", 1);
+    while (lanes * N < D) lanes *= 2;
+    if (lanes > 32) {
+        es_cuda_keep_fault(d, "attend_cached", "a head wider than 512 bytes", 1);
         return;
     }
     row_bytes = (size_t)H * (size_t)slices * (size_t)(D + 2) * sizeof(float);
     for (int r0 = 0; r0 < R;) {
         int n = (int)(room / row_bytes) < R - r0 ? (int)(room / row_bytes) : R - r0;
         dim3 grid((unsigned)n, (unsigned)H, (unsigned)slices);
-        ES_LAUNCH(d, cached_slice<T>, grid, CACHED_THREADS, 0, part, q, ldq, K, V, slot, len, parent, rows, R, T_, H, D, scale,
-                  scores, heads, n_pairs, slices, r0);
+        if (D % N == 0)
+            ES_LAUNCH(d, (cached_slice<T, true>), grid, CACHED_THREADS, 0, part, q, ldq, K, V, slot, len, parent, rows, R, T_, H,
+                      D, scale, scores, heads, n_pairs, slices, lanes, r0);
+        else
+            ES_LAUNCH(d, (cached_slice<T, false>), grid, CACHED_THREADS, 0, part, q, ldq, K, V, slot, len, parent, rows, R, T_,
+                      H, D, scale, scores, heads, n_pairs, slices, lanes, r0);
         ES_LAUNCH(d, cached_join<T>, dim3((unsigned)n, (unsigned)H), 64, 0, y, part, slot, len, rows, R, T_, H, D, slices, r0);
         r0 += n;
     }

@@ -22,7 +22,8 @@ enum {
     ES_CUDA_MAX_BIASES = 1024,
     ES_CUDA_MAX_GRAPHS = 64,
     ES_CUDA_MAX_PRODUCTS = 128,             /* shapes of products with an algorithm of their own */
-    ES_CUDA_MANY_ROWS = 512,                /* products of more planned rows belong to the large family */
+    ES_CUDA_MANY_ROWS = 1024,               /* products of more planned rows belong to the large family: an encoder's, which
+                                               has 1500 a window; a decoder's rows are its slots or a prompt's */
 };
 
 /* Entry points of cuBLASLt: found at run time, so that the program also starts where the library is not installed. */
@@ -44,6 +45,9 @@ typedef struct es_lt {
                                 cublasLtMatmulHeuristicResult_t *, int *);
     cublasStatus_t (*config_get)(const cublasLtMatmulAlgo_t *, cublasLtMatmulAlgoConfigAttributes_t, void *, size_t,
                                  size_t *);
+    cublasStatus_t (*check)(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                            cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t *,
+                            cublasLtMatmulHeuristicResult_t *);
     cublasStatus_t (*matmul)(cublasLtHandle_t, cublasLtMatmulDesc_t, const void *, const void *, cublasLtMatrixLayout_t,
                              const void *, cublasLtMatrixLayout_t, const void *, const void *, cublasLtMatrixLayout_t,
                              void *, cublasLtMatrixLayout_t, const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t);
@@ -54,8 +58,8 @@ typedef struct es_lt {
 typedef struct es_product {
     int O, I, many, bias, add;
     es_dtype w, y;
+    int own; /* the library has none that will do: our kernel computes all of them */
     cublasLtMatmulAlgo_t algo;
-    size_t workspace;
 } es_product;
 
 typedef struct es_cuda {
@@ -66,19 +70,20 @@ typedef struct es_cuda {
     size_t arena_bytes;
     void *ring[ES_CUDA_RING];
     cudaEvent_t ring_free[ES_CUDA_RING];
-    int ring_at;
+    unsigned ring_at;
     es_fault fault;
     es_lt lt;
     es_product product[ES_CUDA_MAX_PRODUCTS];
     int n_products;
     const float *bias_from[ES_CUDA_MAX_BIASES];
     es_dtype bias_dtype[ES_CUDA_MAX_BIASES];
+    int bias_count[ES_CUDA_MAX_BIASES];
     size_t bias_at[ES_CUDA_MAX_BIASES], bias_used;
     int n_biases;
     cudaGraphExec_t graph[ES_CUDA_MAX_GRAPHS];
     int n_graphs;
-    uint64_t allocations; /* after open */
-    int open;
+    uint64_t allocations; /* of device and pinned memory, all through es_cuda_take and es_cuda_take_pinned */
+    uint64_t at_arena;    /* the same when the arena had been taken: the last one there should be */
 } es_cuda;
 
 static inline es_cuda *es_cuda_of(es_device *d)

@@ -2,8 +2,9 @@
  * device.cu - a CUDA device: the one allocation, copies through pinned memory, captured graphs, the sticky fault.
  *
  * Everything that CUDA itself would allocate is made to happen at open: the context, the streams, the pinned ring, the
- * library handle; kernels are loaded eagerly (CUDA_MODULE_LOADING=EAGER is set before the first call). After the arena is
- * taken the device's free memory does not change until close.
+ * library handle; kernels are loaded eagerly (CUDA_MODULE_LOADING=EAGER is set before the first call). A captured graph is
+ * sent to the device when its capture ends, not at its first launch. After the programs are captured the device's free
+ * memory does not change until close.
  *
  * put() copies the caller's bytes into a pinned piece and starts the transfer on the compute stream, so it is ordered with
  * the ops and the caller may reuse its memory at once; a piece is written again only after its event. get() waits.
@@ -21,8 +22,10 @@ void es_cuda_keep_fault(es_device *dev, const char *what, const char *reason, in
     if (!d->fault.code) es_fault_set(&d->fault, code, "%s: %s", what, reason);
 }
 
+/* The current device belongs to the calling thread, which need not be the one that opened this one. */
 cudaStream_t es_cuda_stream(es_device *d)
 {
+    cudaSetDevice(es_cuda_of(d)->index);
     return es_cuda_of(d)->stream;
 }
 
@@ -52,6 +55,24 @@ static void check(es_cuda *d, const char *what, cudaError_t e)
 }
 
 /* ---- open and close ---- */
+
+/* The only places of the backend that ask CUDA for memory. */
+static cudaError_t take(es_cuda *d, void **p, size_t bytes)
+{
+    d->allocations++;
+    return cudaMalloc(p, bytes);
+}
+
+static cudaError_t take_pinned(es_cuda *d, void **p, size_t bytes)
+{
+    d->allocations++;
+    return cudaHostAlloc(p, bytes, cudaHostAllocDefault);
+}
+
+/* Launched once at open: a program without code for the card says so there, and local memory is set up. */
+static __global__ void nothing()
+{
+}
 
 static void cuda_close(es_device *dev)
 {
@@ -102,8 +123,9 @@ static void *cuda_take_arena(es_device *dev, size_t bytes, es_fault *why)
         es_fault_set(why, 1, "the arena of this device is already taken");
         return NULL;
     }
+    cudaSetDevice(d->index);
     cudaMemGetInfo(&left, &all);
-    e = cudaMalloc(&d->arena, bytes);
+    e = take(d, &d->arena, bytes);
     if (e != cudaSuccess) {
         cudaGetLastError();
         d->arena = NULL;
@@ -112,7 +134,7 @@ static void *cuda_take_arena(es_device *dev, size_t bytes, es_fault *why)
         return NULL;
     }
     d->arena_bytes = bytes;
-    d->open = 1;
+    d->at_arena = d->allocations;
     return d->arena;
 }
 
@@ -122,9 +144,10 @@ static void cuda_put(es_device *dev, void *dst, const void *src, size_t bytes)
 {
     es_cuda *d = es_cuda_of(dev);
 
+    cudaSetDevice(d->index);
     for (size_t at = 0; at < bytes;) {
         size_t n = bytes - at < ES_CUDA_PIECE ? bytes - at : (size_t)ES_CUDA_PIECE;
-        int piece = d->ring_at++ % ES_CUDA_RING;
+        unsigned piece = d->ring_at++ % ES_CUDA_RING;
         check(d, "put", cudaEventSynchronize(d->ring_free[piece]));
         memcpy(d->ring[piece], (const char *)src + at, n);
         check(d, "put", cudaMemcpyAsync((char *)dst + at, d->ring[piece], n, cudaMemcpyHostToDevice, d->stream));
@@ -137,9 +160,10 @@ static void cuda_get(es_device *dev, void *dst, const void *src, size_t bytes)
 {
     es_cuda *d = es_cuda_of(dev);
 
+    cudaSetDevice(d->index);
     for (size_t at = 0; at < bytes;) {
         size_t n = bytes - at < ES_CUDA_PIECE ? bytes - at : (size_t)ES_CUDA_PIECE;
-        int piece = d->ring_at++ % ES_CUDA_RING;
+        unsigned piece = d->ring_at++ % ES_CUDA_RING;
         check(d, "get", cudaEventSynchronize(d->ring_free[piece]));
         check(d, "get", cudaMemcpyAsync(d->ring[piece], (const char *)src + at, n, cudaMemcpyDeviceToHost, d->stream));
         check(d, "get", cudaStreamSynchronize(d->stream));
@@ -161,6 +185,9 @@ static void cuda_record(es_device *dev)
 {
     es_cuda *d = es_cuda_of(dev);
 
+    /* What has been put on the device is there before the side stream reads it. */
+    cudaSetDevice(d->index);
+    check(d, "record", cudaStreamSynchronize(d->stream));
     /* Relaxed: preparations on the side stream are allowed meanwhile. */
     check(d, "record", cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeRelaxed));
     d->recording = 1;
@@ -182,6 +209,7 @@ static es_graph *cuda_record_end(es_device *dev)
     if (g) cudaGraphDestroy(g);
     check(d, "record", cudaStreamSynchronize(d->side));
     if (d->fault.code) return (es_graph *)d; /* replay does nothing then, and sync tells */
+    check(d, "record", cudaGraphUpload(d->graph[d->n_graphs], d->stream));
     return (es_graph *)&d->graph[d->n_graphs++];
 }
 
@@ -190,6 +218,7 @@ static void cuda_replay(es_device *dev, es_graph *g)
     es_cuda *d = es_cuda_of(dev);
 
     if (d->fault.code) return;
+    cudaSetDevice(d->index);
     check(d, "replay", cudaGraphLaunch(*(cudaGraphExec_t *)g, d->stream));
 }
 
@@ -197,6 +226,7 @@ static int cuda_sync(es_device *dev, es_fault *fault)
 {
     es_cuda *d = es_cuda_of(dev);
 
+    cudaSetDevice(d->index);
     check(d, "the last program", cudaStreamSynchronize(d->stream));
     if (fault) *fault = d->fault;
     return d->fault.code;
@@ -204,7 +234,9 @@ static int cuda_sync(es_device *dev, es_fault *fault)
 
 static uint64_t cuda_allocations(const es_device *dev)
 {
-    return ((const es_cuda *)dev)->allocations;
+    const es_cuda *d = (const es_cuda *)dev;
+
+    return d->arena ? d->allocations - d->at_arena : 0;
 }
 
 static const es_device_calls cuda_calls = {cuda_close, cuda_describe, cuda_take_arena, cuda_put,    cuda_get, cuda_fill,
@@ -212,10 +244,14 @@ static const es_device_calls cuda_calls = {cuda_close, cuda_describe, cuda_take_
 
 extern "C" int es_cuda_count(es_fault *why)
 {
-    int n = 0;
+    int n = 0, driver = 0;
     cudaError_t e;
 
     setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) {
+        es_fault_set(why, 1, "no CUDA device can be used: there is no NVIDIA driver on this machine");
+        return 0;
+    }
     e = cudaGetDeviceCount(&n);
     if (e != cudaSuccess) {
         cudaGetLastError();
@@ -253,8 +289,18 @@ extern "C" int es_cuda_open(es_device **out, int index, es_fault *why)
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->side, cudaStreamNonBlocking);
     for (int i = 0; i < ES_CUDA_RING && e == cudaSuccess; i++) {
-        e = cudaHostAlloc(&d->ring[i], ES_CUDA_PIECE, cudaHostAllocDefault);
+        e = take_pinned(d, &d->ring[i], ES_CUDA_PIECE);
         if (e == cudaSuccess) e = cudaEventCreateWithFlags(&d->ring_free[i], cudaEventDisableTiming);
+    }
+    if (e == cudaSuccess) {
+        ES_LAUNCH(&d->base, nothing, 1, 32, 0);
+        if (!d->fault.code) check(d, "open", cudaStreamSynchronize(d->stream));
+        if (d->fault.code) {
+            es_fault_set(why, d->fault.code, "CUDA device %d (%.100s, sm_%d%d) cannot run this program: %s", index, p.name,
+                         p.major, p.minor, d->fault.text);
+            cuda_close(&d->base);
+            return 1;
+        }
     }
     if (e != cudaSuccess) {
         es_fault_set(why, (int)e, "CUDA device %d cannot be opened: %s", index, cudaGetErrorString(e));

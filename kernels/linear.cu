@@ -6,8 +6,9 @@
  * Row-major y is column-major [O, T] = W^T-view x-view: A is W with op T and leading dimension I, B is x with op N.
  *
  * Same bits: an algorithm is chosen once for a family of products (shape of the weight, dtypes, epilogue, few or many
- * rows), at one reference row count that no budget moves; algorithms that split the sum are refused. So the order of a
- * sum does not depend on how many rows there are.
+ * rows), at one reference row count that no budget moves; algorithms that split the sum are refused, and so are those that
+ * the library would not run at some other number of rows. So the order of a sum does not depend on how many there are. A
+ * family without such an algorithm is computed by our own kernel, always.
  *
  * The epilogue's bias has the dtype of the output, the arena's is f32: a bias is narrowed once, when its program is
  * captured, into a corner of the workspace. Checkpoints store biases in half precision, so nothing is lost. The GELU of the
@@ -21,6 +22,7 @@
 #include <cstring>
 
 #include "kernels/cuda.cuh"
+#include "kernels/reduce.cuh"
 
 #ifndef ES_SIMT
 #include <dlfcn.h>
@@ -33,7 +35,11 @@ int es_cuda_lt_open(es_lt *lt, es_fault *why)
 #ifdef ES_SIMT
 #define ES_LT_ENTRY(field, name) lt->field = name;
 #else
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
+    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
+#ifdef ES_CUDA_LIBRARIES
+                                        ES_CUDA_LIBRARIES "/libcublasLt.so",
+#endif
+    };
     void *library = NULL;
 
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !library; i++) library = dlopen(names[i], RTLD_NOW);
@@ -55,6 +61,7 @@ int es_cuda_lt_open(es_lt *lt, es_fault *why)
     ES_LT_ENTRY(preference_set, cublasLtMatmulPreferenceSetAttribute)
     ES_LT_ENTRY(heuristic, cublasLtMatmulAlgoGetHeuristic)
     ES_LT_ENTRY(config_get, cublasLtMatmulAlgoConfigGetAttribute)
+    ES_LT_ENTRY(check, cublasLtMatmulAlgoCheck)
     ES_LT_ENTRY(matmul, cublasLtMatmul)
 #undef ES_LT_ENTRY
     cublasStatus_t s = lt->create(&lt->handle);
@@ -93,6 +100,32 @@ template <class T> static __global__ void finish_rows(T *y, const float *b, cons
         T *p = y + (size_t)t * (size_t)O + o;
         es_store(p, es_activate(es_load(p) + (b ? b[o] : 0), act));
     }
+}
+
+/* The same with 16 bytes a thread: rows of a multiple of that. */
+template <class T>
+static __global__ void finish_vectors(T *y, const float *b, const int32_t *rows, int planned, int O, int act)
+{
+    enum { N = es_vector<T>::N };
+    int t = (int)blockIdx.x;
+
+    if (t >= es_live_rows(rows, planned)) return;
+    for (int o = (int)threadIdx.x * N; o < O; o += (int)blockDim.x * N) {
+        T *p = y + (size_t)t * (size_t)O + o;
+        es_vector<T> v = es_load16(p);
+        ES_UNROLL
+        for (int i = 0; i < N; i++) es_store(&v.v[i], es_activate(es_load(&v.v[i]) + (b ? b[o + i] : 0), act));
+        es_store16(p, v);
+    }
+}
+
+template <class T> static void finish(es_device *d, T *y, const float *b, const int32_t *rows, int planned, int O, int act)
+{
+    int N = (int)es_vector<T>::N, threads = O / N < 128 ? 64 : O / N < 256 ? 128 : 256;
+
+    if (O % N == 0 && (uintptr_t)y % 16 == 0)
+        ES_LAUNCH(d, finish_vectors<T>, (unsigned)planned, threads, 0, y, b, rows, planned, O, act);
+    else ES_LAUNCH(d, finish_rows<T>, (unsigned)planned, 128, 0, y, b, rows, planned, O, act);
 }
 
 static __global__ void narrow_half(__half *y, const float *x, int n)
@@ -174,12 +207,13 @@ static const void *narrowed(es_device *dev, const float *b, es_dtype t, int n)
     int i = 0;
 
     if (t == ES_F32) return b;
-    while (i < d->n_biases && (d->bias_from[i] != b || d->bias_dtype[i] != t)) i++;
+    while (i < d->n_biases && (d->bias_from[i] != b || d->bias_dtype[i] != t || d->bias_count[i] != n)) i++;
     if (i == d->n_biases) {
         size_t bytes = ((size_t)n * 2 + 255) & ~(size_t)255;
         if (i == ES_CUDA_MAX_BIASES || d->bias_used + bytes > ES_CUDA_BIAS_BYTES) return NULL;
         d->bias_from[i] = b;
         d->bias_dtype[i] = t;
+        d->bias_count[i] = n;
         d->bias_at[i] = d->bias_used;
         d->bias_used += bytes;
         d->n_biases++;
@@ -194,17 +228,25 @@ static const void *narrowed(es_device *dev, const float *b, es_dtype t, int n)
 
 typedef struct lt_call {
     cublasLtMatmulDesc_t desc;
-    cublasLtMatrixLayout_t w, x, y, x_reference, y_reference;
+    cublasLtMatrixLayout_t w, x, y;
 } lt_call;
 
-static void lt_drop(const es_lt *lt, lt_call *c)
+static void drop_layouts(const es_lt *lt, lt_call *c)
 {
-    if (c->desc) lt->desc_destroy(c->desc);
     if (c->w) lt->layout_destroy(c->w);
     if (c->x) lt->layout_destroy(c->x);
     if (c->y) lt->layout_destroy(c->y);
-    if (c->x_reference) lt->layout_destroy(c->x_reference);
-    if (c->y_reference) lt->layout_destroy(c->y_reference);
+    c->w = c->x = c->y = NULL;
+}
+
+/* The layouts of a product of T rows: 0, or -1. */
+static int lay_out(const es_lt *lt, lt_call *c, const es_product *p, int T)
+{
+    uint64_t O = (uint64_t)p->O, I = (uint64_t)p->I, n = (uint64_t)T;
+
+    if (lt->layout_create(&c->w, type_of(p->w), I, O, (int64_t)I) != CUBLAS_STATUS_SUCCESS) return -1;
+    if (lt->layout_create(&c->x, type_of(p->w), I, n, (int64_t)I) != CUBLAS_STATUS_SUCCESS) return -1;
+    return lt->layout_create(&c->y, type_of(p->y), O, n, (int64_t)O) == CUBLAS_STATUS_SUCCESS ? 0 : -1;
 }
 
 /* Whether the order of an algorithm's sums is independent of the number of rows, as far as it tells. */
@@ -216,19 +258,40 @@ static bool keeps_order(const es_lt *lt, const cublasLtMatmulAlgo_t *a)
     if (lt->config_get(a, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &parts, sizeof parts, &got) != CUBLAS_STATUS_SUCCESS) return false;
     if (lt->config_get(a, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme, sizeof scheme, &got) != CUBLAS_STATUS_SUCCESS)
         return false;
-    return parts <= 1 && scheme == CUBLASLT_REDUCTION_SCHEME_NONE;
+    return (parts == 0 || parts == 1) && scheme == CUBLASLT_REDUCTION_SCHEME_NONE;
 }
 
-static const es_product *family(es_cuda *d, const lt_call *c, es_product want)
+/* Whether the library runs an algorithm at every kind of row count of its family, in the workspace there is. */
+static bool runs_everywhere(const es_lt *lt, const lt_call *c, const es_product *p, size_t room)
 {
-    enum { ASKED = 16 };
+    static const int few[] = {1, 2, 7, 8, 64, 103, ES_CUDA_MANY_ROWS}, many[] = {ES_CUDA_MANY_ROWS + 1, 1500, 24000, 100003};
+    const int *T = p->many ? many : few;
+    int n = p->many ? (int)(sizeof many / sizeof *many) : (int)(sizeof few / sizeof *few);
+
+    for (int i = 0; i < n; i++) {
+        lt_call at = {};
+        cublasLtMatmulHeuristicResult_t r;
+        bool good = lay_out(lt, &at, p, T[i]) == 0 &&
+                    lt->check(lt->handle, c->desc, at.w, at.x, at.y, at.y, &p->algo, &r) == CUBLAS_STATUS_SUCCESS &&
+                    r.state == CUBLAS_STATUS_SUCCESS && r.workspaceSize <= room;
+        drop_layouts(lt, &at);
+        if (!good) return false;
+    }
+    return true;
+}
+
+/* The algorithm of a product's family, asked for when it is met first. NULL: there are more families than places. */
+static const es_product *family(es_cuda *d, cublasLtMatmulDesc_t desc, es_product want)
+{
+    enum { ASKED = 32 };
     const es_lt *lt = &d->lt;
     cublasLtMatmulHeuristicResult_t found[ASKED];
     cublasLtMatmulPreference_t p = NULL;
+    lt_call reference = {desc, NULL, NULL, NULL};
     size_t room;
-    int n = 0, i;
+    int n = 0;
 
-    for (i = 0; i < d->n_products; i++) {
+    for (int i = 0; i < d->n_products; i++) {
         const es_product *have = &d->product[i];
         if (have->O == want.O && have->I == want.I && have->many == want.many && have->bias == want.bias &&
             have->add == want.add && have->w == want.w && have->y == want.y)
@@ -237,19 +300,26 @@ static const es_product *family(es_cuda *d, const lt_call *c, es_product want)
     if (d->n_products == ES_CUDA_MAX_PRODUCTS) return NULL;
     es_cuda_workspace(&d->base, &room);
     uint64_t most = room;
-    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE;
-    if (lt->preference_create(&p) != CUBLAS_STATUS_SUCCESS) return NULL;
-    lt->preference_set(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
-    lt->preference_set(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions);
-    if (lt->heuristic(lt->handle, c->desc, c->w, c->x_reference, c->y_reference, c->y_reference, p, ASKED, found, &n) !=
-        CUBLAS_STATUS_SUCCESS)
-        n = 0;
-    lt->preference_destroy(p);
-    for (i = 0; i < n && !(found[i].state == CUBLAS_STATUS_SUCCESS && keeps_order(lt, &found[i].algo)); i++) {
+    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE, aligned = 16;
+    if (lay_out(lt, &reference, &want, want.many ? 8192 : 64) == 0 && lt->preference_create(&p) == CUBLAS_STATUS_SUCCESS) {
+        lt->preference_set(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
+        lt->preference_set(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions);
+        lt->preference_set(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &aligned, sizeof aligned);
+        lt->preference_set(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &aligned, sizeof aligned);
+        lt->preference_set(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &aligned, sizeof aligned);
+        lt->preference_set(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &aligned, sizeof aligned);
+        if (lt->heuristic(lt->handle, desc, reference.w, reference.x, reference.y, reference.y, p, ASKED, found, &n) !=
+            CUBLAS_STATUS_SUCCESS)
+            n = 0;
+        lt->preference_destroy(p);
     }
-    if (i == n) return NULL;
-    want.algo = found[i].algo;
-    want.workspace = room;
+    drop_layouts(lt, &reference);
+    want.own = 1;
+    for (int i = 0; i < n && want.own; i++) {
+        if (found[i].state != CUBLAS_STATUS_SUCCESS || !keeps_order(lt, &found[i].algo)) continue;
+        want.algo = found[i].algo;
+        want.own = !runs_everywhere(lt, &reference, &want, room);
+    }
     d->product[d->n_products] = want;
     return &d->product[d->n_products++];
 }
@@ -259,8 +329,8 @@ static bool by_library(es_device *dev, void *y, es_dtype yt, const void *x, es_m
 {
     es_cuda *d = es_cuda_of(dev);
     const es_lt *lt = &d->lt;
-    lt_call c;
-    es_product want;
+    lt_call c = {};
+    es_product want = {};
     const es_product *f;
     cublasOperation_t transposed = CUBLAS_OP_T;
     const void *bias = b ? narrowed(dev, b, yt, W.O) : NULL;
@@ -268,12 +338,9 @@ static bool by_library(es_device *dev, void *y, es_dtype yt, const void *x, es_m
     float one = 1, beta = add ? 1.0f : 0.0f;
     bool done = false;
 
-    memset(&c, 0, sizeof c);
-    memset(&want, 0, sizeof want);
     want.O = W.O, want.I = W.I, want.w = W.dtype, want.y = yt, want.add = add, want.bias = bias != NULL;
     want.many = T > ES_CUDA_MANY_ROWS;
-    uint64_t reference = want.many ? 8192 : 64, O = (uint64_t)W.O, I = (uint64_t)W.I;
-    if ((b && !bias) || lt->desc_create(&c.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) goto out;
+    if ((b && !bias) || lt->desc_create(&c.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) return false;
     lt->desc_set(c.desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
     if (bias) {
         cublasLtEpilogue_t e = CUBLASLT_EPILOGUE_BIAS;
@@ -282,18 +349,18 @@ static bool by_library(es_device *dev, void *y, es_dtype yt, const void *x, es_m
         lt->desc_set(c.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
         lt->desc_set(c.desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bt, sizeof bt);
     }
-    if (lt->layout_create(&c.w, type_of(W.dtype), I, O, (int64_t)I) != CUBLAS_STATUS_SUCCESS ||
-        lt->layout_create(&c.x, type_of(W.dtype), I, (uint64_t)T, (int64_t)I) != CUBLAS_STATUS_SUCCESS ||
-        lt->layout_create(&c.y, type_of(yt), O, (uint64_t)T, (int64_t)O) != CUBLAS_STATUS_SUCCESS ||
-        lt->layout_create(&c.x_reference, type_of(W.dtype), I, reference, (int64_t)I) != CUBLAS_STATUS_SUCCESS ||
-        lt->layout_create(&c.y_reference, type_of(yt), O, reference, (int64_t)O) != CUBLAS_STATUS_SUCCESS)
-        goto out;
-    f = family(d, &c, want);
-    if (!f) goto out;
-    done = lt->matmul(lt->handle, c.desc, &one, W.p, c.w, x, c.x, &beta, y, c.y, y, c.y, &f->algo,
-                      es_cuda_workspace(dev, &room), f->workspace, d->stream) == CUBLAS_STATUS_SUCCESS;
-out:
-    lt_drop(lt, &c);
+    f = family(d, c.desc, want);
+    if (f && !f->own && lay_out(lt, &c, f, T) == 0) {
+        void *workspace = es_cuda_workspace(dev, &room);
+        cublasStatus_t s = lt->matmul(lt->handle, c.desc, &one, W.p, c.w, x, c.x, &beta, y, c.y, y, c.y, &f->algo, workspace,
+                                      room, es_cuda_stream(dev));
+        /* Computing it otherwise now would change the bits with the number of rows. */
+        if (s != CUBLAS_STATUS_SUCCESS)
+            es_cuda_keep_fault(dev, "linear", "cuBLASLt refuses a product whose algorithm it had agreed to", (int)s);
+        done = true;
+    }
+    drop_layouts(lt, &c);
+    lt->desc_destroy(c.desc);
     return done;
 }
 
@@ -306,12 +373,13 @@ static void by_own(es_device *d, Y *y, const X *x, const W *w, const float *b, c
     ES_LAUNCH(d, (own_product<X, W, Y>), grid, dim3(SIDE, SIDE), 0, y, x, w, b, rows, T, I, O, act, (int)add);
 }
 
-/* Rows of x and W must start at multiples of 16 bytes; those of y (a vocabulary of 51,866) need not. */
-static bool suits_library(es_matrix W, es_dtype xt, es_dtype yt)
+/* Rows of x and W must start at multiples of 16 bytes; those of y (a vocabulary of 51,866) need not, but y itself must. */
+static bool suits_library(const void *y, es_dtype yt, const void *x, es_dtype xt, es_matrix W)
 {
     int per16 = (int)(16 / es_dtype_bytes(W.dtype));
 
-    return xt == W.dtype && (yt == xt || yt == ES_F32) && W.I % per16 == 0;
+    return xt == W.dtype && (yt == xt || yt == ES_F32) && W.I % per16 == 0 && (uintptr_t)x % 16 == 0 &&
+           (uintptr_t)y % 16 == 0 && (uintptr_t)W.p % 16 == 0;
 }
 
 void es_cuda_linear(es_device *d, void *y, es_dtype yt, const void *x, es_dtype xt, es_matrix W, const float *b,
@@ -319,9 +387,8 @@ void es_cuda_linear(es_device *d, void *y, es_dtype yt, const void *x, es_dtype 
 {
     bool apart = act != ES_ACT_NONE;
 
-    if (suits_library(W, xt, yt) && by_library(d, y, yt, x, W, apart ? NULL : b, T, add)) {
-        if (apart)
-            ES_SWITCH_FLOAT(yt, Y, ES_LAUNCH(d, finish_rows<Y>, T, W.O < 256 ? 128 : 256, 0, (Y *)y, b, rows, T, W.O, (int)act))
+    if (suits_library(y, yt, x, xt, W) && by_library(d, y, yt, x, W, apart ? NULL : b, T, add)) {
+        if (apart) ES_SWITCH_FLOAT(yt, Y, finish(d, (Y *)y, b, rows, T, W.O, (int)act))
         return;
     }
     ES_SWITCH_FLOAT(xt, X,
@@ -387,7 +454,7 @@ void es_cuda_matrix_load(es_device *dev, void *dst, es_matrix W, const void *src
     }
     for (size_t at = 0; at < n; at += step) {
         size_t count = n - at < step ? n - at : step;
-        int piece = d->ring_at++ % ES_CUDA_RING;
+        unsigned piece = d->ring_at++ % ES_CUDA_RING;
         cudaEventSynchronize(d->ring_free[piece]);
         for (size_t i = 0; i < count; i++) {
             float v = from == ES_F16    ? __half2float(((const __half *)src)[at + i])

@@ -4,7 +4,8 @@
  * A block per slot; the rules of pick.c, in the same order, settled first as bounds by every thread for itself. Three passes
  * over the row of logits, which is in the second-level cache after the first: the largest text and timestamp logit with
  * their lowest ids, the sums of exponentials below each, and, at a temperature, Gumbel's arg-max with Philox. Sums join in
- * one fixed order. Thread 0 writes the slot: a step moves a few bytes to the host, and the logits never.
+ * one fixed order. The draw is in double as on the CPU, so that it takes the same tokens. Thread 0 writes the slot: a step
+ * moves a few bytes to the host, and the logits never.
  */
 #include "kernels/cuda.cuh"
 #include "kernels/reduce.cuh"
@@ -46,7 +47,7 @@ static __device__ __forceinline__ bool allowed(int i, const es_rules &r, const e
 }
 
 /* The largest value of the block and its lowest id. */
-static __device__ void block_best(float *value, int *at, float *values, int *ids)
+template <class V> static __device__ void block_best(V *value, int *at, double *values, int *ids)
 {
     int me = (int)threadIdx.x;
 
@@ -56,13 +57,13 @@ static __device__ void block_best(float *value, int *at, float *values, int *ids
     ES_SYNC();
     for (int step = THREADS / 2; step > 0; step /= 2) {
         if (me < step) {
-            float o = values[me + step];
+            double o = values[me + step];
             int oi = ids[me + step];
             if (o > values[me] || (o == values[me] && oi < ids[me])) values[me] = o, ids[me] = oi;
         }
         ES_SYNC();
     }
-    *value = values[0];
+    *value = (V)values[0];
     *at = ids[0];
 }
 
@@ -79,7 +80,7 @@ static __device__ float block_log_sum(const float *logits, int first, int end, f
     return s > 0 ? top + logf(s) : -INFINITY;
 }
 
-static __device__ float block_top(const float *logits, int first, int end, int *at, float *values, int *ids)
+static __device__ float block_top(const float *logits, int first, int end, int *at, double *values, int *ids)
 {
     float top = -INFINITY;
 
@@ -105,7 +106,7 @@ static __device__ void philox(uint32_t *c, uint32_t k0, uint32_t k1)
 static __global__ void pick_slots(es_pick_slot *slots, const float *logits_all, const float *sot_all, const uint32_t *suppress,
                                   es_pick_vocab v, int32_t *tokens, int32_t *id, int32_t *pos, int32_t *slot, int32_t *len)
 {
-    ES_SHARED(float, values, THREADS);
+    ES_SHARED(double, values, THREADS);
     ES_SHARED(int, ids, THREADS);
     ES_SHARED(float, part, 32);
     int b = (int)blockIdx.x, token;
@@ -147,7 +148,7 @@ static __global__ void pick_slots(es_pick_slot *slots, const float *logits_all, 
         token = best[1] > best[0] ? at[1] : at[0];
         if (token >= v.V) token = v.eot; /* nothing may be taken, or the logits are not numbers */
         if (s.temperature > 0) {
-            float score = -INFINITY;
+            double score = -(double)INFINITY;
             int drawn = v.V;
             for (int q = (int)threadIdx.x; q * 4 < v.V; q += THREADS) {
                 uint32_t c[4] = {(uint32_t)s.n, (uint32_t)q, s.key[2], s.key[3]};
@@ -155,8 +156,8 @@ static __global__ void pick_slots(es_pick_slot *slots, const float *logits_all, 
                 for (int j = 0; j < 4 && q * 4 + j < v.V; j++) {
                     int i = q * 4 + j;
                     if (!allowed(i, r, v, suppress)) continue;
-                    float u = ((float)(c[j] >> 9) + 0.5f) * 0x1p-23f;
-                    float g = logits[i] / s.temperature - logf(-logf(u));
+                    double u = ((double)(c[j] >> 9) + 0.5) * 0x1p-23;
+                    double g = (double)logits[i] / (double)s.temperature - log(-log(u));
                     if (g > score) score = g, drawn = i;
                 }
             }
@@ -185,7 +186,7 @@ static __global__ void pick_slots(es_pick_slot *slots, const float *logits_all, 
 
 static __global__ void prob_rows(float *p, const float *logits, const int32_t *id, const int32_t *rows, int planned, int V, int n)
 {
-    ES_SHARED(float, values, THREADS);
+    ES_SHARED(double, values, THREADS);
     ES_SHARED(int, ids, THREADS);
     ES_SHARED(float, part, 32);
     int r = (int)blockIdx.x, at;

@@ -77,10 +77,10 @@ static size_t cuda_conv1d_scratch(es_dtype t, int B, int To, int C, int K)
     return (size_t)B * (size_t)To * (size_t)C * (size_t)K * es_dtype_bytes(t);
 }
 
-/* Of B windows: the transform of every frame (201 real and 201 imaginary parts), its power and its logarithms. */
+/* Of B windows: the logarithms of every frame, the largest of each, and the window's. */
 static size_t cuda_logmel_scratch(int B, int M)
 {
-    return (size_t)B * ES_MEL_FRAMES * (402 + 201 + (size_t)M) * sizeof(float);
+    return (size_t)B * (ES_MEL_FRAMES * ((size_t)M + 1) + 1) * sizeof(float);
 }
 
 const es_traits *es_backend_traits(es_backend b)

@@ -115,6 +115,8 @@ void es_case_logmel(es_rig *r)
 {
     enum { B = 2, N = 480400 };
     static const int pick[] = {0, 1, 7, 8, 100, 1499, 1500, 2990, 2999};
+    /* The CPU transforms in double; a card in f32, which shows in bins far below a loud neighbour. */
+    const double bound = es_device_backend(r->d) == ES_CPU ? 1e-5 : 5e-5;
     float *pcm = malloc(B * N * sizeof *pcm);
     es_noise s = {24};
 
@@ -151,7 +153,7 @@ void es_case_logmel(es_rig *r)
                 ref_logmel_frame(want, pcm + b * N + pick[i] * ES_MEL_HOP, M);
                 for (int m = 0; m < M; m++) {
                     double w = pick[i] >= frames[b] ? (b == 0 ? 0 : low) : (fmax(want[m], floor) + 4) / 4;
-                    if (!(fabs(y[m] - w) <= 1e-5))
+                    if (!(fabs(y[m] - w) <= bound))
                         es_test_fail(__FILE__, __LINE__, "logmel %d window %d frame %d bin %d: %.7f, expected %.7f", M,
                                      b, pick[i], m, y[m], w);
                     if (pick[i] < frames[b] && b == 1) seen = fmax(seen, want[m]);

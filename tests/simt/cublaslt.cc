@@ -1,8 +1,9 @@
 /*
  * cublaslt.cc - matrix products of the emulated cuBLASLt.
  *
- * D = alpha op(A) op(B) + beta C (+ bias per row of D), column-major. The heuristic offers four algorithms, two of which
- * split the sum (and really do, in another order): a caller that wants the same bits for every size must refuse them.
+ * D = alpha op(A) op(B) + beta C (+ bias per row of D), column-major. The heuristic offers five algorithms, the good one
+ * last: two split the sum (and really do, in another order), one chooses its split by the number of columns, one runs only
+ * for some numbers of columns. A caller that wants the same bits for every size must refuse them.
  */
 #include <algorithm>
 #include <cmath>
@@ -31,9 +32,22 @@ struct simt_lt_layout {
     int64_t ld;
 };
 struct simt_lt_preference {
-    uint64_t workspace;
+    uint64_t workspace, aligned;
     uint32_t reductions;
 };
+
+/* parts: as the library tells it, -1 where an algorithm chooses for itself (here by the number of columns). */
+static const struct {
+    int parts;
+    bool by_eight; /* runs only for a multiple of eight columns */
+} offers[] = {{4, false}, {-1, false}, {1, true}, {2, false}, {1, false}};
+
+static uint64_t workspace_of(const cublasLtMatmulAlgo_t &algo, const simt_lt_layout *D)
+{
+    int parts = offers[algo.data[0]].parts;
+
+    return parts > 1 ? D->rows * D->cols * 4 * uint64_t(parts) : 0;
+}
 
 static void unknown(const char *what, int value)
 {
@@ -128,7 +142,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
 }
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *p)
 {
-    *p = new simt_lt_preference{0, CUBLASLT_REDUCTION_SCHEME_MASK};
+    *p = new simt_lt_preference{0, 256, CUBLASLT_REDUCTION_SCHEME_MASK};
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p)
@@ -142,7 +156,12 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     if (a == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES && bytes == sizeof p->workspace) memcpy(&p->workspace, v, bytes);
     else if (a == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK && bytes == sizeof p->reductions)
         memcpy(&p->reductions, v, bytes);
-    else unknown("preference", a);
+    else if (a >= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES && a <= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES &&
+             bytes == sizeof(uint32_t)) {
+        uint32_t n;
+        memcpy(&n, v, bytes);
+        p->aligned = std::min<uint64_t>(p->aligned, n);
+    } else unknown("preference", a);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -152,21 +171,30 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulPreference_t p, int asked,
                                               cublasLtMatmulHeuristicResult_t *out, int *n)
 {
-    static const unsigned parts[4] = {4, 1, 2, 1};
-
     *n = 0;
-    for (unsigned i = 0; i < 4 && *n < asked; i++) {
-        uint64_t workspace = parts[i] > 1 ? D->rows * D->cols * 4 * parts[i] : 0;
-        if (workspace > p->workspace || (parts[i] > 1 && !p->reductions)) continue;
+    for (int i = 0; i < int(sizeof offers / sizeof *offers) && *n < asked; i++) {
+        cublasLtMatmulAlgo_t algo = {{uint64_t(i), p->aligned, 0, 0, 0, 0, 0, 0}};
+        if (offers[i].parts > 1 && !p->reductions) continue;
+        if (offers[i].by_eight && D->cols % 8) continue;
+        if (workspace_of(algo, D) > p->workspace) continue;
         cublasLtMatmulHeuristicResult_t *r = &out[(*n)++];
         memset(r, 0, sizeof *r);
-        r->algo.data[0] = i;
-        r->algo.data[1] = parts[i];
-        r->algo.data[2] = workspace;
-        r->workspaceSize = workspace;
+        r->algo = algo;
+        r->workspaceSize = workspace_of(algo, D);
         r->wavesCount = 1;
     }
     return *n ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t D, const cublasLtMatmulAlgo_t *algo,
+                                       cublasLtMatmulHeuristicResult_t *r)
+{
+    memset(r, 0, sizeof *r);
+    r->algo = *algo;
+    r->workspaceSize = workspace_of(*algo, D);
+    r->state = offers[algo->data[0]].by_eight && D->cols % 8 ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
+    return r->state;
 }
 
 cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *algo,
@@ -177,8 +205,10 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
 
     switch (a) {
     case CUBLASLT_ALGO_CONFIG_ID: v = static_cast<int32_t>(algo->data[0]); break;
-    case CUBLASLT_ALGO_CONFIG_SPLITK_NUM: v = static_cast<int32_t>(algo->data[1]); break;
-    case CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME: v = algo->data[1] > 1 ? 2 : CUBLASLT_REDUCTION_SCHEME_NONE; break;
+    case CUBLASLT_ALGO_CONFIG_SPLITK_NUM: v = offers[algo->data[0]].parts; break;
+    case CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME:
+        v = offers[algo->data[0]].parts > 1 ? 2 : CUBLASLT_REDUCTION_SCHEME_NONE;
+        break;
     case CUBLASLT_ALGO_CONFIG_TILE_ID:
     case CUBLASLT_ALGO_CONFIG_STAGES_ID:
     case CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING:
@@ -200,15 +230,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     const simt_lt_layout la = *pa, lb = *pb, lc = *pc, ld = *pd;
     uint64_t m = d.a == CUBLAS_OP_N ? la.rows : la.cols, k = d.a == CUBLAS_OP_N ? la.cols : la.rows;
     uint64_t n = d.b == CUBLAS_OP_N ? lb.cols : lb.rows, kb = d.b == CUBLAS_OP_N ? lb.rows : lb.cols;
-    uint64_t parts = algo ? algo->data[1] : 1;
+    int said = algo ? offers[algo->data[0]].parts : 1;
+    uint64_t parts = said > 0 ? uint64_t(said) : 1 + n % 3, aligned = algo ? algo->data[1] : 16;
     float al, be;
 
     if (k != kb || ld.rows != m || ld.cols != n || lc.rows != m || lc.cols != n || lc.type != ld.type)
         return CUBLAS_STATUS_INVALID_VALUE;
     if (la.type != lb.type || (ld.type != la.type && ld.type != CUDA_R_32F)) return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (reinterpret_cast<uintptr_t>(A) % 16 || reinterpret_cast<uintptr_t>(B) % 16 || reinterpret_cast<uintptr_t>(D) % 16)
-        return CUBLAS_STATUS_NOT_SUPPORTED; /* the algorithms of the heuristic suppose it */
-    if (algo && algo->data[2] && (!workspace || workspace_bytes < algo->data[2])) return CUBLAS_STATUS_INVALID_VALUE;
+    if (reinterpret_cast<uintptr_t>(A) % aligned || reinterpret_cast<uintptr_t>(B) % aligned ||
+        reinterpret_cast<uintptr_t>(C) % aligned || reinterpret_cast<uintptr_t>(D) % aligned)
+        return CUBLAS_STATUS_NOT_SUPPORTED; /* what the caller promised the heuristic */
+    if (algo && offers[algo->data[0]].by_eight && n % 8) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (algo && workspace_of(*algo, pd) && (!workspace || workspace_bytes < workspace_of(*algo, pd)))
+        return CUBLAS_STATUS_INVALID_VALUE;
     if (d.epilogue == CUBLASLT_EPILOGUE_BIAS && !d.bias) return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(&al, alpha, sizeof al);
     memcpy(&be, beta, sizeof be);

@@ -348,6 +348,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned lon
     *x = new simt_graph_exec{g->tasks};
     return cudaSuccess;
 }
+cudaError_t cudaGraphUpload(cudaGraphExec_t x, cudaStream_t s)
+{
+    return note(x && s && !s->capturing ? cudaSuccess : cudaErrorInvalidValue);
+}
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
 {
     for (const task &t : x->tasks) give(s, t);
