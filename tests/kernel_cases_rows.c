@@ -174,7 +174,7 @@ void es_case_logmel(es_rig *r)
 
 void es_case_pick(es_rig *r)
 {
-    enum { V = 2051, B = 6, ROUNDS = 60, MAX_POS = 40 };
+    enum { V = 2051, B = 6, ROUNDS = 120, MAX_POS = 40 };
     const es_pick_vocab v = {.V = V,
                              .eot = 500,
                              .sot = 501,
@@ -191,11 +191,12 @@ void es_case_pick(es_rig *r)
     double *row = malloc(V * sizeof *row), *sot_row = malloc(V * sizeof *sot_row);
     int32_t tokens[B * MAX_POS], next[4][B];
     es_noise s = {25};
-    int near = 0, chosen = 0;
+    int near = 0, chosen = 0, banned[4];
 
     for (int i = 0; i < 40; i++) {
         uint32_t id = (uint32_t)(es_noise_bits(&s) % 500);
         suppress[id / 32] |= 1u << (id % 32);
+        banned[i % 4] = (int)id;
     }
     suppress[501 / 32] |= 1u << (501 % 32);
     for (int round = 0; round < ROUNDS; round++) {
@@ -224,6 +225,14 @@ void es_case_pick(es_rig *r)
         }
         if (round % 5 == 4)
             for (int b = 0; b < B; b++) logits[b * V + v.eot] += 12;
+        /* What the rules forbid is what the model would like best: the edges of each rule in turn. */
+        for (int b = 0; b < B && round % 2; b++) {
+            const int time = slots[b].last_time >= 0 ? slots[b].last_time : v.timestamp_begin;
+            const int tempting[] = {
+                time,      time - 1,          time + 1, v.no_timestamps,        v.blank, v.eot,
+                banned[2], v.timestamp_begin, V - 1,    v.timestamp_begin + 50, 7,       v.timestamp_begin + 51};
+            logits[b * V + tempting[(round / 2 + b) % 12]] += 20;
+        }
         memcpy(want, slots, sizeof want);
         memset(tokens, 0, sizeof tokens);
         es_rig_begin(r);
