@@ -23,8 +23,8 @@ enum {
     ES_FEW_ROWS = 8,     /* products of at most this many rows stream the panels instead of unpacking them */
     ES_TILE_ROWS = 14,   /* the largest microkernel */
     ES_BLOCK_ROWS = 252, /* of a block of a product: a multiple of 14, of 6 and of 4 */
-    ES_BLOCK_COLS = 256,
-    ES_BLOCK_DEPTH = 512,
+    ES_BLOCK_COLS = 512,
+    ES_BLOCK_DEPTH = 256,
     ES_ROW_PAD = 16,    /* floats between copied rows, so that their addresses do not share cache sets */
     ES_KEY_BLOCK = 512, /* keys that attention takes at once */
     ES_HEAD_MAX = 256,  /* widest head */

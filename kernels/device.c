@@ -10,6 +10,7 @@
 #include "kernels/cpu.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,9 @@ int es_fault_set(es_fault *why, int code, const char *format, ...)
 int es_cpu_threads(int threads)
 {
     long n = threads > 0 ? threads : sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t mine; /* a container or taskset may leave this process fewer than are online */
 
+    if (threads <= 0 && sched_getaffinity(0, sizeof mine, &mine) == 0) n = CPU_COUNT(&mine);
     return n < 1 ? 1 : n > ES_POOL_MAX_THREADS ? ES_POOL_MAX_THREADS : (int)n;
 }
 
