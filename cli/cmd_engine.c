@@ -46,6 +46,7 @@ int cli_run_convert(const cli_settings *s)
     options.to = s->output;
     options.name = s->name;
     options.dtype = s->dtype;
+    options.attention = s->attention;
     if (es_models_convert(s->args[0], &options, tell, &copy, &error)) return cli_fail_input(&error);
     return CLI_OK;
 }

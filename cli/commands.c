@@ -34,6 +34,7 @@ enum {
     OPT_TO_PACK,
     OPT_NAME,
     OPT_DTYPE,
+    OPT_ATTENTION,
     OPT_FORMAT,
     OPT_LINE_WIDTH,
     OPT_LINES,
@@ -94,6 +95,9 @@ const cli_option cli_options[] = {
                   "The pack's name. Without it, the name of the source."},
     [OPT_DTYPE] = {"dtype", 0, CLI_CHOICE, NULL, "f32|f16", AT(dtype), 0, 0,
                    "How matrices are stored. Without it: as in the source, integers as f16."},
+    [OPT_ATTENTION] = {"attention", 0, CLI_CHOICE, NULL, "causal|bidirectional", AT(attention), 0, 0,
+                       "Which way a text encoder looks. Without it: what the source says; a GGUF that says nothing is "
+                       "refused."},
     [OPT_FORMAT] = {"format", 'f', CLI_TEXT, "LIST", NULL, AT(format), 0, 0,
                     "Formats, separated by commas: txt, srt, vtt, json, tsv. Without it: srt."},
     [OPT_LINE_WIDTH] = {"max-line-width", 0, CLI_INT, "N", NULL, AT(max_line_width), 8, 1000,
@@ -123,11 +127,13 @@ _Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) == N_OPTIONS, "every
      BIT(OPT_WORDS) | BIT(OPT_SEEK))
 
 const cli_command cli_commands[] = {
-    {"convert", "SOURCE", 1, 1, "file", BIT(OPT_TO_PACK) | BIT(OPT_NAME) | BIT(OPT_DTYPE) | TALK,
+    {"convert", "SOURCE", 1, 1, "file", BIT(OPT_TO_PACK) | BIT(OPT_NAME) | BIT(OPT_DTYPE) | BIT(OPT_ATTENTION) | TALK,
      "make a model pack from a model as others publish it",
      "SOURCE is a folder with a model: CTranslate2 (model.bin, config.json, vocabulary.json) or Hugging Face "
-     "(model.safetensors or its shards, config.json, tokenizer.json). What it is, is found out and printed. The same "
-     "source gives the same bytes every time.",
+     "(model.safetensors or its shards, config.json, tokenizer.json), or a file: safetensors, a PyTorch checkpoint (.pt, "
+     ".bin, .ckpt), GGUF, whisper.cpp's ggml, npz. What it is, is found out and printed: Whisper, PyanNet, CAM++, "
+     "ResNet34, ECAPA-TDNN, PLDA, BERT, Qwen2. The same source gives the same bytes every time, and nothing in it is "
+     "ever run.",
      "earshot convert ~/models/faster-whisper-base --name whisper-base", cli_run_convert},
     {"ingest", "PATH...", 1, -1, "file", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_TRACK) | BIT(OPT_AGAIN) | TALK,
      "transcribe recordings into the library",

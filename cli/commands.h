@@ -14,7 +14,7 @@
 
 /* What the user asked for: every option of every command, at its default where it was not given. */
 typedef struct cli_settings {
-    const char *library, *models, *asr, *device, *language, *task, *prompt, *name, *dtype, *with, *svg, *output,
+    const char *library, *models, *asr, *device, *language, *task, *prompt, *name, *dtype, *attention, *with, *svg, *output,
         *format;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;

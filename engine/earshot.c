@@ -213,7 +213,7 @@ int es_models_convert(const char *from, const es_models_options *options,
 
     if (rc == ES_OK && !es_door_options(&o, sizeof o, options))
         rc = es_fail(&err, ES_EARG, "es_models_options has no valid size");
-    es_convert_options c = {.source = from, .output = o.to, .name = o.name, .note = on_note, .user = &t};
+    es_convert_options c = {.source = from, .output = o.to, .name = o.name, .attention = o.attention, .note = on_note, .user = &t};
     if (rc == ES_OK && o.dtype) {
         if (!strcmp(o.dtype, "f16")) c.dtype = ES_CONVERT_F16;
         else if (!strcmp(o.dtype, "f32")) c.dtype = ES_CONVERT_F32;

@@ -274,6 +274,7 @@ typedef struct es_models_options {
     const char *to;
     const char *name;
     const char *dtype; /* of matrices: "f32", "f16"; NULL: as the source stores them */
+    const char *attention; /* of text encoders: "causal", "bidirectional"; NULL: as the source says */
 } es_models_options;
 #define ES_MODELS_OPTIONS {.size = sizeof(es_models_options)}
 ES_API int es_models_convert(const char *from, const es_models_options *options,

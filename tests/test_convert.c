@@ -724,7 +724,7 @@ static void whisper_tiny(void)
     size_t bad = 0;
 
     if (!source) {
-        es_test_skip("models/whisper-tiny");
+        es_test_skip("ES_TEST_DATA: models/whisper-tiny");
         return;
     }
     CHECK(convert(source, sub("tiny.pack"), ES_CONVERT_KEEP, &rep, &err) == ES_OK, "%s", err.text);
@@ -770,7 +770,7 @@ static void whisper_base_positions(void)
     size_t bad = 0;
 
     if (!path) {
-        es_test_skip("whisper-base.pack");
+        es_test_skip("ES_TEST_MODELS: whisper-base.pack");
         return;
     }
     CHECK(es_pack_open(&w, path, &err) == ES_OK && es_pack_verify(w, &err) == ES_OK, "%s", err.text);

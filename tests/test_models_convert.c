@@ -127,7 +127,7 @@ static void pyannet(void)
     size_t bad = 0;
 
     if (!path) {
-        es_test_skip("models/pyannote-segmentation-3.0");
+        es_test_skip("ES_TEST_DATA: models/pyannote-segmentation-3.0");
         return;
     }
     s = source_of(path);
@@ -181,7 +181,7 @@ static void campplus(void)
     size_t bad = 0;
 
     if (!path) {
-        es_test_skip("models/campplus");
+        es_test_skip("ES_TEST_DATA: models/campplus");
         return;
     }
     s = source_of(path);
@@ -231,7 +231,7 @@ static void resnet34(void)
     size_t bad = 0;
 
     if (!path) {
-        es_test_skip("goldens/speakers/resnet34_random");
+        es_test_skip("ES_TEST_DATA: goldens/speakers/resnet34_random");
         return;
     }
     s = source_of(path);
@@ -257,6 +257,53 @@ out:
     es_weights_close(w);
 }
 
+/* ---- ECAPA ---- */
+
+static void ecapa(void)
+{
+    const char *path = es_test_data("goldens/speakers/ecapa_random/embedding_model.safetensors");
+    es_convert_report rep;
+    es_weights *s, *w;
+    size_t bad = 0;
+
+    if (!path) {
+        es_test_skip("ES_TEST_DATA: goldens/speakers/ecapa_random");
+        return;
+    }
+    s = source_of(path);
+    w = converted(path, ES_CONVERT_KEEP, &rep);
+    if (!s || !w) goto out;
+    stacked(w, "blocks.1.tdnn2.weight", s, "blocks.2.tdnn2.conv.conv.weight");
+    stacked(w, "blocks.2.se2.bias", s, "blocks.3.se_block.conv2.conv.bias");
+    stacked(w, "attention.weight", s, "asp.conv.conv.weight");
+    const es_weight *res = need(w, "blocks.0.res.6.weight"), *conv = need(s, "blocks.1.res2net_block.blocks.6.conv.conv.weight");
+    for (size_t i = 0; i < 8 * 24; i++) bad += at(res, i) != at(conv, i / 24 * 24 + i % 8 * 3 + i % 24 / 8);
+    const es_weight *frame = need(w, "context.frame.weight"), *global = need(w, "context.global.weight"),
+                    *all = need(s, "asp.tdnn.conv.conv.weight");
+    for (size_t i = 0; i < 32 * 576; i++) {
+        size_t o = i / 576, c = i % 576;
+        bad += at(all, i) != (c < 192 ? at(frame, o * 192 + c) : at(global, o * 384 + c - 192));
+    }
+    CHECK(!bad, "%zu values of a chunk or of the context differ", bad);
+    /* The norm before the last product, folded forward: the same vector out of some pooled one. */
+    const es_weight *g = need(s, "asp_bn.norm.weight"), *b = need(s, "asp_bn.norm.bias"), *mean = need(s, "asp_bn.norm.running_mean"),
+                    *var = need(s, "asp_bn.norm.running_var"), *fc = need(s, "fc.conv.weight"), *fb = need(s, "fc.conv.bias");
+    const es_weight *e = need(w, "embedding.weight"), *eb = need(w, "embedding.bias");
+    for (size_t o = 0; o < 48; o++) {
+        double want = (double)at(fb, o), have = (double)at(eb, o);
+        for (size_t i = 0; i < 384; i++) {
+            double p = (double)((i * 37) % 101) / 50 - 1;
+            double n = (p - (double)at(mean, i)) / sqrt((double)at(var, i) + 1e-5) * (double)at(g, i) + (double)at(b, i);
+            want += (double)at(fc, o * 384 + i) * n;
+            have += (double)at(e, o * 384 + i) * p;
+        }
+        CHECK(fabs(have - want) < 1e-5 * (1 + fabs(want)), "element %zu of the vector is %g, expected %g", o, have, want);
+    }
+out:
+    es_weights_close(s);
+    es_weights_close(w);
+}
+
 /* ---- text ---- */
 
 static void minilm(void)
@@ -268,7 +315,7 @@ static void minilm(void)
     bool lower = false;
 
     if (!path) {
-        es_test_skip("models/minilm");
+        es_test_skip("ES_TEST_DATA: models/minilm");
         return;
     }
     s = source_of(path);
@@ -424,7 +471,7 @@ static void qwen2_tokenizer(void)
     int n = 0;
 
     if (!path) {
-        es_test_skip("models/qwen2-tokenizer");
+        es_test_skip("ES_TEST_DATA: models/qwen2-tokenizer");
         return;
     }
     w = converted(qwen2_folder(path, 151936, QWEN2_CONFIG "}"), ES_CONVERT_KEEP, &rep);
@@ -458,7 +505,7 @@ static void qwen2_tokenizer(void)
 }
 
 static const es_test tests[] = {
-    {"pyannet", pyannet}, {"campplus", campplus}, {"resnet34", resnet34},
+    {"pyannet", pyannet}, {"campplus", campplus}, {"resnet34", resnet34}, {"ecapa", ecapa},
     {"minilm", minilm},   {"qwen2", qwen2},       {"qwen2_tokenizer", qwen2_tokenizer},
 };
 

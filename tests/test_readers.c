@@ -69,7 +69,7 @@ static void torch_good(void)
     const char *want = torch_file("t.safetensors");
 
     if (!want) {
-        es_test_skip("goldens/text/torch");
+        es_test_skip("ES_TEST_DATA: goldens/text/torch");
         return;
     }
     es_source *b = open_with(es_safetensors_read, want, NULL);
@@ -90,7 +90,7 @@ static void torch_views(void)
     es_err err = {0};
 
     if (!path) {
-        es_test_skip("goldens/text/torch");
+        es_test_skip("ES_TEST_DATA: goldens/text/torch");
         return;
     }
     CHECK(!es_json_read(&j, path, 1 << 24, &err), "%s", err.text);
@@ -147,7 +147,7 @@ static void torch_refused(void)
     };
 
     if (!torch_file("small.zip.pt")) {
-        es_test_skip("goldens/text/torch");
+        es_test_skip("ES_TEST_DATA: goldens/text/torch");
         return;
     }
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -168,7 +168,7 @@ static void torch_cut(void)
     char copy[4096];
 
     if (!path) {
-        es_test_skip("goldens/text/torch");
+        es_test_skip("ES_TEST_DATA: goldens/text/torch");
         return;
     }
     FILE *f = fopen(path, "rb");
@@ -237,7 +237,7 @@ static void torch_segmentation(void)
     const char *st = es_test_data("models/pyannote-segmentation-3.0/model.safetensors");
 
     if (!bin || !st) {
-        es_test_skip("models/pyannote-segmentation-3.0");
+        es_test_skip("ES_TEST_DATA: models/pyannote-segmentation-3.0");
         return;
     }
     es_source *a = open_with(es_torch_read, bin, NULL), *b = open_with(es_safetensors_read, st, NULL);
@@ -257,7 +257,7 @@ static void torch_real(void)
     const char *st = es_test_data("models/campplus/model.safetensors");
 
     if (!cam || !voice) {
-        es_test_skip("sources of tools/fetch-models --test");
+        es_test_skip("ES_TEST_MODELS: sources of tools/fetch-models --test");
         return;
     }
     es_source *a = open_with(es_torch_read, cam, NULL), *b = st ? open_with(es_safetensors_read, st, NULL) : NULL;
@@ -314,7 +314,7 @@ static void gguf_values(void)
     es_source *s;
 
     if (!gguf_file("g.F32.gguf")) {
-        es_test_skip("goldens/text/gguf");
+        es_test_skip("ES_TEST_DATA: goldens/text/gguf");
         return;
     }
     /* The blocks lie in a file without an architecture: its tensors are read all the same, only not converted. */
@@ -374,7 +374,7 @@ static void gguf_refused(void)
     char copy[4096];
 
     if (!path) {
-        es_test_skip("goldens/text/gguf");
+        es_test_skip("ES_TEST_DATA: goldens/text/gguf");
         return;
     }
     file f = slurp(path);
@@ -439,7 +439,7 @@ static void gguf_converts(void)
     es_convert_report rep;
 
     if (!path) {
-        es_test_skip("goldens/text/gguf");
+        es_test_skip("ES_TEST_DATA: goldens/text/gguf");
         return;
     }
     snprintf(copy, sizeof copy, "%s/g.gguf", es_test_folder());
@@ -474,7 +474,7 @@ static void npz_plda(void)
     es_weights *w = NULL;
 
     if (!path) {
-        es_test_skip("models/pyannote-plda");
+        es_test_skip("ES_TEST_DATA: models/pyannote-plda");
         return;
     }
     snprintf(pack, sizeof pack, "%s/plda.pack", es_test_folder());

@@ -67,7 +67,7 @@ void es_build_agree(es_build *b, const es_json_node *config, const char *key, in
 void es_build_meta(es_build *b, const char *architecture, const char *config, const char *converter);
 
 /* ---- the architectures: each true when the source's tensors are of its kind, and then the conversion ---- */
-#define ES_ARCHITECTURE_MAP(X) X(whisper) X(pyannet) X(campplus) X(resnet34) X(plda) X(bert) X(qwen2)
+#define ES_ARCHITECTURE_MAP(X) X(whisper) X(pyannet) X(campplus) X(resnet34) X(ecapa) X(plda) X(bert) X(qwen2)
 
 #define X(name)                                                                                                        \
     bool es_##name##_is(const es_source *s);                                                                           \

@@ -20,7 +20,8 @@
 
 /* Weight files of a folder, the first that is there counts. */
 static const char *const weight_files[] = {"model.safetensors.index.json", "model.safetensors", "model.bin",
-                                           "pytorch_model.bin",            "avg_model.pt",      "plda.npz"};
+                                           "pytorch_model.bin",            "avg_model.pt",      "embedding_model.ckpt",
+                                           "embedding_model.safetensors",  "plda.npz"};
 enum { N_WEIGHT_FILES = sizeof weight_files / sizeof *weight_files };
 
 const char *es_convert_dtype_name(es_convert_dtype d)

@@ -4,7 +4,7 @@
  * The source is a file or a folder; what it is, is found by looking into it, not by its name:
  *     a Hugging Face folder (safetensors, single or sharded, with its JSON files), a CTranslate2 folder, a PyTorch
  *     checkpoint of either format, GGUF, whisper.cpp's ggml, npz
- * and so is the network: Whisper, PyanNet, CAM++, ResNet34, PLDA, BERT, Qwen2.
+ * and so is the network: Whisper, PyanNet, CAM++, ResNet34, ECAPA-TDNN, PLDA, BERT, Qwen2.
  * Nothing in it is trusted and nothing in it is executed. The same source and options give the same bytes each time.
  */
 #ifndef ES_CONVERT_H
