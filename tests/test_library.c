@@ -242,35 +242,36 @@ static void test_small_disk(void)
     else CHECK_INT(status, 0);
 }
 
-/* Writes without end: results with ever other seeds, some replaced, some removed. */
-static int child_writes(const char *dir)
+/* Writes without end: results with ever other seeds, some replaced, some removed. A byte to `ready` after the first. */
+static int child_writes(const char *dir, int ready)
 {
     es_store *s = NULL;
 
     if (es_store_open(&s, dir, ES_STORE_CREATE, NULL)) return 1;
     for (int i = 0;; i++) {
         es_result r = make_result(i % 7, 5 + i % 11, "/x");
-        if (es_store_put(s, &r, NULL)) return 2;
+        if (es_store_put(s, &r, NULL) || (i == 0 && write(ready, "", 1) != 1)) return 2;
         if (i % 5 == 4 && es_store_remove(s, content_of((i - 2) % 7), -1, NULL) == ES_EIO) return 3;
         es_result_done(&r);
     }
 }
 
 /* The same, compacting in between. */
-static int child_compacts(const char *dir)
+static int child_compacts(const char *dir, int ready)
 {
     es_store *s = NULL;
 
     if (es_store_open(&s, dir, ES_STORE_CREATE, NULL)) return 1;
     for (int i = getpid();; i++) {
         es_result r = make_result(i % 7, 5 + i % 11, "/x");
-        if (es_store_put(s, &r, NULL) || es_store_compact(s, NULL, NULL, NULL)) return 2;
+        if (es_store_put(s, &r, NULL) || write(ready, "", 1) != 1 || es_store_compact(s, NULL, NULL, NULL)) return 2;
         es_result_done(&r);
     }
 }
 
-/* Twenty times: a child works and is killed at some moment; the library is whole, and the next one goes on with it. */
-static void kill_rounds(int (*child)(const char *dir))
+/* Twenty times: a child works and is killed at some moment, which every other time is after its first result; the
+ * library is whole, and the next one goes on with it. */
+static void kill_rounds(int (*child)(const char *dir, int ready))
 {
     const char *dir = in_folder("lib");
     es_noise noise = {.state = 20};
@@ -281,13 +282,18 @@ static void kill_rounds(int (*child)(const char *dir))
         es_store *s;
         es_check c;
         es_err err = {0};
-        int status;
+        int status, ends[2];
+        char byte;
+        CHECK(pipe(ends) == 0);
         fflush(stdout);
         pid_t pid = fork();
-        if (pid == 0) _exit(child(dir));
+        if (pid == 0) _exit(child(dir, ends[1]));
+        close(ends[1]);
+        if (round % 2) CHECK_INT(read(ends[0], &byte, 1), 1);
         nanosleep(&pause, NULL);
         kill(pid, SIGKILL);
         waitpid(pid, &status, 0);
+        close(ends[0]);
         CHECK(WIFSIGNALED(status), "the writer ended by itself with %d", WEXITSTATUS(status));
         s = open_store(dir, ES_STORE_CREATE);
         if (!s) return;
