@@ -1,8 +1,8 @@
 /*
  * store.h - the library: everything known of every recording, in one LMDB environment; the only door to LMDB.
  *
- * A folder with data.mdb, lock.mdb and tmp/. Media is known by the hash of its bytes; all results of a file are written
- * in one transaction, whole or not at all. Any number of processes may read and write; a process opens a library once.
+ * A folder that folder.h draws. Media is known by the hash of its bytes; all results of a file are written in one
+ * transaction, whole or not at all. Any number of processes may read and write; a process opens a library once.
  * Records are versioned, little-endian, and trusted by nobody: a record that does not parse is reported by
  * es_store_check() and skipped elsewhere with a note.
  *
