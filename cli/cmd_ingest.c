@@ -94,9 +94,9 @@ static int listen(void *user, const es_event *e)
 static void summary(const listener *l, const es_ingest_report *r)
 {
     if (!l->s->quiet && r->files > 1) {
-        printf("%zu file%s: %zu stored, %zu known, %zu failed; %s of sound in %s", r->files, r->files == 1 ? "" : "s",
-               r->stored, r->known, r->failed, cli_length(r->audio_ms), cli_clock(r->seconds));
-        if (r->seconds > 0 && r->audio_ms > 0) printf(" (%.1f × real time)", (double)r->audio_ms / 1000 / r->seconds);
+        printf("%zu files: %zu stored, %zu known, %zu failed", r->files, r->stored, r->known, r->failed);
+        if (r->stored) printf("; %s of sound in %s", cli_length(r->audio_ms), cli_clock(r->seconds));
+        if (r->stored && r->seconds > 0) printf(" (%.1f × real time)", (double)r->audio_ms / 1000 / r->seconds);
         putchar('\n');
     }
     fflush(stdout);

@@ -91,14 +91,30 @@ int cli_run_list(const cli_settings *s)
     return code;
 }
 
+/* FFmpeg names some containers by all their endings: "mov,mp4,m4a". Of these the file's own, else the first. */
+static const char *container_of(const es_recording *r, char out[32])
+{
+    const char *dot = strrchr(r->path, '.');
+
+    for (const char *p = r->container; dot && *p; p += strcspn(p, ","), p += *p == ',')
+        if (strlen(dot + 1) == strcspn(p, ",") && !strncmp(p, dot + 1, strlen(dot + 1))) {
+            snprintf(out, 32, "%s", dot + 1);
+            return out;
+        }
+    snprintf(out, 32, "%.*s", (int)strcspn(r->container, ","), r->container);
+    return out;
+}
+
 static int show_head(void *user, const es_recording *r)
 {
     const cli_settings *s = user;
+    char container[32];
 
     if (s->quiet) return 0;
     printf("%s\n", cli_shown(r->path));
-    printf("  %s, %s/%s, %d Hz, %d channel%s, id %.10s\n", cli_length(r->duration_ms), cli_shown(r->container),
-           cli_shown(r->codec), r->sample_rate, r->channels, r->channels == 1 ? "" : "s", r->id);
+    printf("  %s, %s/%s, %d Hz, %d channel%s, id %.10s\n", cli_length(r->duration_ms),
+           cli_shown(container_of(r, container)), cli_shown(r->codec), r->sample_rate, r->channels,
+           r->channels == 1 ? "" : "s", r->id);
     printf("  %" PRIu64 " words", r->words);
     if (*r->language) printf(" (%s)", r->language);
     if (*r->asr) printf(", by %s", cli_shown(r->asr));
