@@ -157,6 +157,29 @@ static size_t reference_tokens(const reference *r, int32_t *ids, size_t room)
     return n;
 }
 
+/* The reference's text up to where it becomes a guess, and the transcript's of the same time. tiny takes half a minute
+ * of German for English; what it makes of that hangs on the last bits of the sound, which is resampled here. */
+static void likely_text(const reference *r, const es_transcript *t, char *want, char *have, size_t room)
+{
+    size_t n = 0, m = 0;
+    int64_t until = 0;
+
+    for (const es_json_node *s = es_json_first(es_json_get(r->root, "segments")); s; s = es_json_next(s)) {
+        const char *text = es_json_string(es_json_get(s, "text"));
+        if (number(s, "avg_logprob") < -1 || n + strlen(text) >= room) break;
+        memcpy(want + n, text, strlen(text));
+        n += strlen(text);
+        until = ms_of(number(s, "end"));
+    }
+    for (size_t i = 0; i < t->n_segments; i++) {
+        const es_segment *g = &t->segments[i];
+        if (g->start_ms >= until || m + g->text_bytes >= room) break;
+        memcpy(have + m, t->text + g->text_at, g->text_bytes);
+        m += g->text_bytes;
+    }
+    want[n] = have[m] = 0;
+}
+
 /* Words as they are compared: between blanks. */
 static int split_words(const char *text, size_t n, size_t at[][2], int room)
 {
@@ -285,13 +308,13 @@ static void compare(model *m, const char *name, const char *setting, const char 
               "%s: language probability %g, expected %g", label, (double)t.language_probability,
               number(r.root, "language_probability"));
     } else {
-        const char *text = es_json_string(es_json_get(r.root, "text"));
-        int words, edits = word_edits(t.text, t.n_text, text, strlen(text), &words);
+        static char have[8192], want[8192];
+        likely_text(&r, &t, want, have, sizeof want);
+        int words, edits = word_edits(have, strlen(have), want, strlen(want), &words);
         if (getenv("ES_TEST_VERBOSE"))
-            printf("    %s: %d of %d words differ\n      %.*s\n      %s\n", label, edits, words, (int)t.n_text, t.text,
-                   text);
-        CHECK(!exact, "%s: %zu tokens, expected the same %zu; \"%.*s\"", label, t.n_tokens, n, (int)t.n_text, t.text);
-        CHECK(edits * 20 <= words, "%s: %d of %d words differ", label, edits, words);
+            printf("    %s: %d of %d words differ\n      %s\n      %s\n", label, edits, words, have, want);
+        CHECK(!exact, "%s: %zu tokens, expected the same %zu; \"%s\"", label, t.n_tokens, n, have);
+        CHECK(words > 0 && edits * 20 <= words, "%s: %d of %d words differ", label, edits, words);
     }
     es_transcript_done(&t);
     close_reference(&r);
