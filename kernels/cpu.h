@@ -147,6 +147,11 @@ void es_cpu_rope(es_device *d, es_dtype t, void *x, int ld, const float *table, 
 void es_cpu_swiglu(es_device *d, es_dtype t, void *y, const void *x, const int32_t *rows, int T, int I);
 void es_cpu_pool(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
                  bool unit);
+void es_cpu_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
+                    bool absolute);
+void es_cpu_norm_time(es_device *d, es_dtype t, void *y, const void *x, const float *g, const float *b,
+                      const int32_t *batches, int B, int T, int C, float eps, es_act act);
+void es_cpu_lstm(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h);
 void es_cpu_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                    const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cpu_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,

@@ -163,6 +163,21 @@ typedef struct es_ops {
     void (*pool)(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
                  bool unit);
 
+    /* ---- along time ---------------------------------------------------------------------------------------------- */
+
+    /* y[B,To,C] = the largest of x[b, to*K .. to*K + K-1, c], of |x| if absolute; To = Ti / K, what is left over is left
+     * out. batches: live windows. */
+    void (*maxpool)(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
+                    bool absolute);
+    /* y[B,T,C] = act((x - mean) / sqrt(var + eps) * g[C] + b[C]) with mean and population variance of each window and
+     * channel over T. y may be x. */
+    void (*norm_time)(es_device *d, es_dtype t, void *y, const void *x, const float *g, const float *b,
+                      const int32_t *batches, int B, int T, int C, float eps, es_act act);
+    /* One bidirectional LSTM layer of width h, f32. x[B,T,8h]: what the inputs and biases give each gate, rows i f g o of
+     * the forward direction, then of the backward one. W [8h, h]: the recurrent weights in the same order. y[B,T,2h]:
+     * forward, then backward, both at their frame. Starts from zero in every window. */
+    void (*lstm)(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h);
+
     /* ---- sound --------------------------------------------------------------------------------------------------- */
 
     /* Whisper's log-mel of B windows, before the dynamic range is applied and after. pcm [B, 200 + 480000 + 200] f32:

@@ -29,6 +29,11 @@ void es_cuda_rope(es_device *d, es_dtype t, void *x, int ld, const float *table,
 void es_cuda_swiglu(es_device *d, es_dtype t, void *y, const void *x, const int32_t *rows, int T, int I);
 void es_cuda_pool(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
                   bool unit);
+void es_cuda_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
+                    bool absolute);
+void es_cuda_norm_time(es_device *d, es_dtype t, void *y, const void *x, const float *g, const float *b,
+                      const int32_t *batches, int B, int T, int C, float eps, es_act act);
+void es_cuda_lstm(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h);
 void es_cuda_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                     const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cuda_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,
@@ -56,6 +61,9 @@ static es_ops table()
     t.rope = es_cuda_rope;
     t.swiglu = es_cuda_swiglu;
     t.pool = es_cuda_pool;
+    t.maxpool = es_cuda_maxpool;
+    t.norm_time = es_cuda_norm_time;
+    t.lstm = es_cuda_lstm;
     t.logmel = es_cuda_logmel;
     t.logmel_top = es_cuda_logmel_top;
     t.pick = es_cuda_pick;

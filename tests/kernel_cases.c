@@ -205,7 +205,8 @@ static const struct {
     {"kv_store", es_case_kv_store}, {"embed", es_case_embed},   {"gather", es_case_gather},
     {"cast", es_case_cast},         {"logmel", es_case_logmel}, {"pick", es_case_pick},
     {"prob_at", es_case_prob_at},   {"rope", es_case_rope},     {"swiglu", es_case_swiglu},
-    {"pool", es_case_pool},
+    {"pool", es_case_pool},         {"maxpool", es_case_maxpool}, {"norm_time", es_case_norm_time},
+    {"lstm", es_case_lstm},
 };
 
 int es_kernel_cases(void)

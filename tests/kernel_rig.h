@@ -42,5 +42,8 @@ void es_case_prob_at(es_rig *r);
 void es_case_rope(es_rig *r);
 void es_case_swiglu(es_rig *r);
 void es_case_pool(es_rig *r);
+void es_case_maxpool(es_rig *r);
+void es_case_norm_time(es_rig *r);
+void es_case_lstm(es_rig *r);
 
 #endif

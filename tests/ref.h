@@ -29,6 +29,10 @@ void ref_fetch(double *x, const void *p, es_dtype t, size_t n);
     void NAME(rope)(REAL * x, int ld, const REAL *table, const int32_t *pos, int T, int H, int D);                     \
     void NAME(swiglu)(REAL * y, const REAL *x, int T, int I);                                                          \
     void NAME(pool)(REAL * y, const REAL *x, const int32_t *bounds, int S, int C, es_pooling how, bool unit);          \
+    void NAME(maxpool)(REAL *y, const REAL *x, int B, int Ti, int C, int K, bool absolute);                            \
+    void NAME(norm_time)(REAL *y, const REAL *x, const REAL *g, const REAL *b, int B, int T, int C, REAL eps,          \
+                         es_act act);                                                                                  \
+    void NAME(lstm)(REAL *y, const REAL *x, const REAL *W, int B, int T, int h);                                       \
     void NAME(prob_at)(REAL * p, const REAL *logits, const int32_t *id, int R, int V, int n);
 #define REF64(x) ref64_##x
 #define REF32(x) ref32_##x

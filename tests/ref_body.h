@@ -176,3 +176,61 @@ void NAME(pool)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, es_
         for (int c = 0; c < C && unit; c++) y[n * C + c] /= norm > (REAL)1e-12 ? norm : (REAL)1e-12;
     }
 }
+
+void NAME(maxpool)(REAL *y, const REAL *x, int B, int Ti, int C, int K, bool absolute)
+{
+    int To = Ti / K;
+
+    for (int b = 0; b < B; b++)
+        for (int t = 0; t < To; t++)
+            for (int c = 0; c < C; c++) {
+                REAL best = -INFINITY;
+                for (int k = 0; k < K; k++) {
+                    REAL v = x[(b * Ti + t * K + k) * C + c];
+                    v = absolute && v < 0 ? -v : v;
+                    best = v > best ? v : best;
+                }
+                y[(b * To + t) * C + c] = best;
+            }
+}
+
+void NAME(norm_time)(REAL *y, const REAL *x, const REAL *g, const REAL *b, int B, int T, int C, REAL eps, es_act act)
+{
+    for (int n = 0; n < B; n++)
+        for (int c = 0; c < C; c++) {
+            REAL mean = 0, var = 0;
+            for (int t = 0; t < T; t++) mean += x[(n * T + t) * C + c];
+            mean /= (REAL)T;
+            for (int t = 0; t < T; t++) var += (x[(n * T + t) * C + c] - mean) * (x[(n * T + t) * C + c] - mean);
+            var /= (REAL)T;
+            for (int t = 0; t < T; t++)
+                y[(n * T + t) * C + c] =
+                    NAME(activate)((x[(n * T + t) * C + c] - mean) / M(sqrt)(var + eps) * g[c] + b[c], act);
+        }
+}
+
+void NAME(lstm)(REAL *y, const REAL *x, const REAL *W, int B, int T, int h)
+{
+    REAL *state = malloc((size_t)(6 * h) * sizeof *state), *cell = state + h, *gate = cell + h;
+
+    for (int n = 0; n < B; n++)
+        for (int dir = 0; dir < 2; dir++) {
+            for (int i = 0; i < 2 * h; i++) state[i] = 0;
+            for (int s = 0; s < T; s++) {
+                int t = dir ? T - 1 - s : s;
+                for (int r = 0; r < 4 * h; r++) {
+                    gate[r] = x[(n * T + t) * 8 * h + dir * 4 * h + r];
+                    for (int k = 0; k < h; k++) gate[r] += W[(dir * 4 * h + r) * h + k] * state[k];
+                }
+                for (int k = 0; k < h; k++) {
+                    REAL i = NAME(activate)(gate[k], ES_ACT_SIGMOID), f = NAME(activate)(gate[h + k], ES_ACT_SIGMOID),
+                         c = NAME(activate)(gate[2 * h + k], ES_ACT_TANH), o = NAME(activate)(gate[3 * h + k], ES_ACT_SIGMOID);
+                    cell[k] = f * cell[k] + i * c;
+                    gate[k] = o * M(tanh)(cell[k]); /* the state of this frame; the gates of this one are done with */
+                    y[(n * T + t) * 2 * h + dir * h + k] = gate[k];
+                }
+                for (int k = 0; k < h; k++) state[k] = gate[k];
+            }
+        }
+    free(state);
+}

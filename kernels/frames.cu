@@ -1,0 +1,134 @@
+/*
+ * frames.cu - ops along time: pooling, norms of a channel over its frames, a recurrent layer in both directions.
+ *
+ * maxpool: a thread per output. norm_time: a block per window and 32 channels, a warp's lanes on neighbouring channels so
+ * that loads are whole lines; 8 warps share the frames, their sums join in the order of the warps; two passes. lstm: a
+ * block per direction and window; a thread per gate row keeps nothing but its sum, the state lies in shared memory, the
+ * recurrent weights come out of the second-level cache in every frame. That cache bounds it; keeping the weights in
+ * registers is what a faster one would do.
+ */
+#include "kernels/cuda.cuh"
+#include "kernels/reduce.cuh"
+
+enum { LANES = 32, WARPS = 8, MOST_WIDTH = 256 };
+
+static __device__ __forceinline__ float frame_act(float v, int act)
+{
+    return act == ES_ACT_LEAKY ? (v > 0 ? v : 0.01f * v) : act == ES_ACT_RELU ? (v > 0 ? v : 0) : v;
+}
+
+template <class T>
+static __global__ void pool_frames(T *y, const T *x, const int32_t *batches, int B, int Ti, int To, int C, int K, int absolute)
+{
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    int b = (int)blockIdx.y;
+
+    if (b >= es_live_rows(batches, B) || i >= (size_t)To * (size_t)C) return;
+    int t = (int)(i / (size_t)C), c = (int)(i % (size_t)C);
+    float best = -INFINITY;
+    for (int k = 0; k < K; k++) {
+        float v = es_load(x + ((size_t)b * (size_t)Ti + (size_t)(t * K + k)) * (size_t)C + c);
+        best = fmaxf(best, absolute ? fabsf(v) : v);
+    }
+    es_store(y + (size_t)b * (size_t)To * (size_t)C + i, best);
+}
+
+/* The sum over the block's warps of each lane's channel, in every thread. */
+static __device__ float over_warps(float v, float *part)
+{
+    int lane = (int)threadIdx.x % LANES, warp = (int)threadIdx.x / LANES;
+    float s = 0;
+
+    ES_SYNC();
+    part[warp * LANES + lane] = v;
+    ES_SYNC();
+    for (int w = 0; w < WARPS; w++) s += part[w * LANES + lane];
+    return s;
+}
+
+template <class T>
+static __global__ void norm_channels(T *y, const T *x, const float *g, const float *bias, const int32_t *batches, int B, int n, int C,
+                                     float eps, int act)
+{
+    ES_SHARED(float, part, WARPS *LANES);
+    int b = (int)blockIdx.y, c = (int)blockIdx.x * LANES + (int)threadIdx.x % LANES, warp = (int)threadIdx.x / LANES;
+    const T *in = x + (size_t)b * (size_t)n * (size_t)C;
+    T *out = y + (size_t)b * (size_t)n * (size_t)C;
+    float sum = 0, square = 0;
+
+    if (b >= es_live_rows(batches, B)) return;
+    for (int t = warp; t < n && c < C; t += WARPS) sum += es_load(in + (size_t)t * (size_t)C + c);
+    float mean = over_warps(sum, part) / (float)n;
+    for (int t = warp; t < n && c < C; t += WARPS) {
+        float d = es_load(in + (size_t)t * (size_t)C + c) - mean;
+        square = fmaf(d, d, square);
+    }
+    float by = 1.0f / sqrtf(over_warps(square, part) / (float)n + eps);
+    for (int t = warp; t < n && c < C; t += WARPS)
+        es_store(out + (size_t)t * (size_t)C + c, frame_act((es_load(in + (size_t)t * (size_t)C + c) - mean) * by * g[c] + bias[c], act));
+}
+
+template <class W>
+static __global__ void lstm_direction(float *y, const float *x, const W *weights, const int32_t *batches, int B, int T, int h)
+{
+    ES_SHARED(float, state, MOST_WIDTH);
+    ES_SHARED(float, cell, MOST_WIDTH);
+    ES_SHARED(float, gate, 4 * MOST_WIDTH);
+    int b = (int)blockIdx.x, dir = (int)blockIdx.y;
+
+    if (b >= es_live_rows(batches, B)) return;
+    for (int k = (int)threadIdx.x; k < h; k += (int)blockDim.x) state[k] = cell[k] = 0;
+    ES_SYNC();
+    for (int s = 0; s < T; s++) {
+        size_t frame = (size_t)b * (size_t)T + (size_t)(dir ? T - 1 - s : s);
+        for (int r = (int)threadIdx.x; r < 4 * h; r += (int)blockDim.x) {
+            const W *row = weights + ((size_t)dir * 4 * (size_t)h + (size_t)r) * (size_t)h;
+            float v = 0;
+            for (int k = 0; k < h; k++) v = fmaf(state[k], es_load(row + k), v);
+            v += x[frame * 8 * (size_t)h + (size_t)dir * 4 * (size_t)h + (size_t)r];
+            gate[r] = r / h == 2 ? tanhf(v) : 1.0f / (1.0f + expf(-v));
+        }
+        ES_SYNC();
+        for (int k = (int)threadIdx.x; k < h; k += (int)blockDim.x) {
+            cell[k] = gate[h + k] * cell[k] + gate[k] * gate[2 * h + k];
+            state[k] = gate[3 * h + k] * tanhf(cell[k]);
+            y[frame * 2 * (size_t)h + (size_t)dir * (size_t)h + (size_t)k] = state[k];
+        }
+        ES_SYNC();
+    }
+}
+
+void es_cuda_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
+                     bool absolute)
+{
+    int To = Ti / K;
+    dim3 grid((unsigned)(((size_t)To * (size_t)C + 255) / 256), (unsigned)B);
+
+    if (To == 0) return;
+    ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, pool_frames<T>, grid, 256, 0, (T *)y, (const T *)x, batches, B, Ti, To, C, K, (int)absolute))
+}
+
+void es_cuda_norm_time(es_device *d, es_dtype t, void *y, const void *x, const float *g, const float *b, const int32_t *batches,
+                       int B, int T_, int C, float eps, es_act act)
+{
+    dim3 grid((unsigned)((C + LANES - 1) / LANES), (unsigned)B);
+
+    if (act != ES_ACT_NONE && act != ES_ACT_LEAKY && act != ES_ACT_RELU) {
+        es_cuda_keep_fault(d, "norm_time", "an activation that is neither relu nor leaky", 1);
+        return;
+    }
+    ES_SWITCH_FLOAT(t, T,
+                    ES_LAUNCH(d, norm_channels<T>, grid, LANES * WARPS, 0, (T *)y, (const T *)x, g, b, batches, B, T_, C, eps, (int)act))
+}
+
+void es_cuda_lstm(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h)
+{
+    dim3 grid((unsigned)B, 2);
+
+    if (h > MOST_WIDTH) {
+        es_cuda_keep_fault(d, "lstm", "a layer wider than 256", 1);
+        return;
+    }
+    ES_SWITCH_FLOAT(W.dtype, WT,
+                    ES_LAUNCH(d, lstm_direction<WT>, grid, 512, 0, y, x, (const WT *)W.p, batches, B, T, h))
+}
