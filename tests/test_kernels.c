@@ -2,10 +2,14 @@
  * test_kernels.c - the CPU's op table against ref.c, on every instruction set of the machine; equal bits across them
  * and across numbers of threads; the front end against published vectors; the pool and the device.
  */
+#define _GNU_SOURCE
 #include "kernel_cases.h"
 #include "kernels/mel_tables.h"
+#include "kernels/pool.h"
 #include "ref.h"
 #include "test.h"
+
+#include <time.h>
 
 enum { ARENA = 64 << 20 };
 
@@ -370,6 +374,44 @@ static void test_sampling(void)
     es_device_close(d);
 }
 
+/* ---- the pool ---- */
+
+typedef struct tally {
+    int done[300];    /* times a job ran; a job touches its own entry alone */
+    int threads[300]; /* which thread took it */
+} tally;
+
+static void count_job(void *arg, int job, int thread)
+{
+    tally *t = arg;
+
+    t->done[job]++;
+    t->threads[job] = thread;
+}
+
+/* Every job runs once, whether the workers are spinning, asleep or late. */
+static void test_pool(void)
+{
+    es_noise dice = {51};
+
+    for (int threads = 1; threads <= 5; threads += 2) {
+        es_pool *p = es_pool_open(threads);
+        CHECK(p != NULL, "no pool of %d threads", threads);
+        for (int call = 0; p && call < 2000; call++) {
+            tally t = {{0}, {0}};
+            int jobs = (int)(es_noise_bits(&dice) % 300), bad = -1;
+            es_pool_run(p, jobs, count_job, &t);
+            for (int i = 0; i < 300; i++)
+                if (t.done[i] != (i < jobs) || t.threads[i] < 0 || t.threads[i] >= threads) bad = i;
+            CHECK(bad < 0, "call %d of %d jobs on %d threads: job %d ran %d times, on thread %d", call, jobs, threads,
+                  bad, t.done[bad < 0 ? 0 : bad], t.threads[bad < 0 ? 0 : bad]);
+            if (call % 200 == 0) nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); /* let the workers sleep */
+        }
+        es_pool_close(p);
+    }
+    es_pool_close(NULL);
+}
+
 /* ---- the device ---- */
 
 static void test_device(void)
@@ -408,6 +450,7 @@ int main(int argc, char **argv)
 #define ROW(i) {.run = case_##i},
     es_test tests[] = {
         CASES(ROW) /* named below, after the op */
+        {"thread_pool", test_pool},
         {"device", test_device},
         {"chains", test_chains},
         {"alone_or_together", test_alone_or_together},
