@@ -17,6 +17,7 @@
 #include "media/decode.h"
 #include "pipeline/packs.h"
 #include "runtime/weights.h"
+#include "store/store.h"
 
 typedef struct report {
     FILE *text;
@@ -153,18 +154,39 @@ static int models(report *r, const char *folder, es_err *err)
     return ES_OK;
 }
 
+static int count_entry(void *user, const es_entry *e)
+{
+    (void)e;
+    ++*(uint64_t *)user;
+    return 0;
+}
+
 static void library(report *r, const char *folder)
 {
     struct statvfs disk;
-    char shown[512];
+    es_store *store = NULL;
+    es_err err = {0};
+    uint64_t n = 0;
+    char shown[512], data[4200];
     double room = statvfs(folder, &disk) == 0 ? (double)disk.f_bavail * (double)disk.f_frsize * 1e-9 : -1;
 
     es_printable(shown, sizeof shown, folder);
     es_json_put_string(&r->json, "library", folder);
-    if (access(folder, F_OK)) line(r, "library", "%s, not made yet", shown);
-    else if (access(folder, W_OK)) line(r, "library", "%s, which cannot be written to", shown);
-    else if (room >= 0) line(r, "library", "%s, %.1f GB of room", shown, room);
-    else line(r, "library", "%s", shown);
+    snprintf(data, sizeof data, "%s/data.mdb", folder);
+    if (access(data, F_OK)) {
+        line(r, "library", "%s, not made yet", shown);
+        return;
+    }
+    if (es_store_open(&store, folder, ES_STORE_READ_ONLY, &err) || es_store_list(store, count_entry, &n, &err)) {
+        line(r, "library", "%s", err.text);
+        es_json_put_string(&r->json, "library_fault", err.text);
+        r->faults++;
+    } else {
+        line(r, "library", "%s, %" PRIu64 " recording%s, %.1f GB of room%s", shown, n, n == 1 ? "" : "s", room,
+             access(folder, W_OK) ? "; it cannot be written to" : "");
+        es_json_put_uint(&r->json, "recordings", n);
+    }
+    es_store_close(store);
 }
 
 int es_engine_doctor(const es_engine_options *options, const char *library_folder, const char *format, char **text,

@@ -657,6 +657,25 @@ static void test_turned_bit(void)
     EXPECT(3, "small.pack", NULL, "doctor", "--models", at("models"));
 }
 
+/* A folder that holds something else is no library, and says so. */
+static void test_bad_library(void)
+{
+    setup();
+    wav("good.wav", NOISE, 1, 16000, 1);
+    EXPECT(3, NULL, "there is no library", "list", "-L", at("lib"));
+    EXPECT(0, "not made yet", NULL, "doctor", "--models", at("models"), "-L", at("lib"));
+    mkdir(at("lib"), 0755);
+    write_bytes(at("lib/data.mdb"), "This was never a library.", 25);
+    EXPECT(3, NULL, "data.mdb", INGEST, at("good.wav"));
+    EXPECT(3, NULL, "data.mdb", "check", "-L", at("lib"));
+    EXPECT(3, "data.mdb", NULL, "doctor", "--models", at("models"), "-L", at("lib"));
+    char *kept = slurp(at("lib/data.mdb"));
+    CHECK_STR(kept, "This was never a library.");
+    free(kept);
+    write_bytes(at("file"), "no folder", 9);
+    EXPECT(3, NULL, "file", INGEST, "-L", at("file"), at("good.wav"));
+}
+
 static void safetensors(const char *path, const char *header, size_t data)
 {
     uint64_t n = (strlen(header) + 8 + 63) / 64 * 64 - 8;
@@ -897,6 +916,7 @@ int main(int argc, char **argv)
         {"no_pack", test_no_pack},
         {"cut_pack", test_cut_pack},
         {"turned_bit", test_turned_bit},
+        {"bad_library", test_bad_library},
         {"other_architecture", test_other_architecture},
         {"bad_sources", test_bad_sources},
         {"read_only_library", test_read_only_library},
