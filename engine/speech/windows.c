@@ -64,7 +64,8 @@ void es_windows_masks(const uint8_t *classes, int fewest, int active[ES_WINDOW_S
     for (int k = 0; mask && k < ES_WINDOW_SLOTS; k++)
         for (int f = 0; f < ES_WINDOW_FRAMES; f++) {
             unsigned s = es_windows_slots(classes[f]);
-            mask[k][f] = clean[k] > fewest ? s == 1u << k : (s & 1u << k) != 0;
+            bool speaks = clean[k] > fewest ? s == 1u << k : (s & 1u << k) != 0;
+            mask[k][f] = speaks;
         }
 }
 
