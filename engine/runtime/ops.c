@@ -333,6 +333,60 @@ es_tensor es_pool(es_run *r, es_tensor x, es_tensor bounds, es_pooling how, bool
     return y;
 }
 
+/* ---- along time ---- */
+
+es_tensor es_maxpool(es_run *r, es_tensor x, int K, bool absolute)
+{
+    MUST(x.n_dims == 3 && K > 0 && x.dim[1] >= K);
+    int dims[3] = {x.dim[0], x.dim[1] / K, x.dim[2]};
+    es_tensor y = es_new(r, x.dtype, 3, dims);
+
+    es_run_begin(r, "maxpool");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    es_run_fact(r, K), es_run_fact(r, absolute);
+    const int32_t *batches = es_run_live(r);
+    if (!es_run_go(r)) return y;
+    r->arena->ops->maxpool(r->arena->device, x.dtype, y.p, x.p, batches, x.dim[0], x.dim[1], x.dim[2], K, absolute);
+    es_run_done(r);
+    return y;
+}
+
+es_tensor es_norm_time(es_run *r, es_tensor x, const float *g, const float *b, float eps, es_act act)
+{
+    MUST(x.n_dims == 3);
+    es_tensor y = es_new(r, x.dtype, 3, x.dim);
+
+    es_run_begin(r, "norm_time");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    es_run_fact(r, act);
+    const int32_t *batches = es_run_live(r);
+    if (!es_run_go(r)) return y;
+    r->arena->ops->norm_time(r->arena->device, x.dtype, y.p, x.p, g, b, batches, x.dim[0], x.dim[1], x.dim[2], eps, act);
+    es_run_done(r);
+    return y;
+}
+
+es_tensor es_lstm(es_run *r, es_tensor x, es_matrix W)
+{
+    int h = W.I;
+
+    MUST(x.n_dims == 3 && x.dtype == ES_F32 && W.O == 8 * h && x.dim[2] == 8 * h);
+    int dims[3] = {x.dim[0], x.dim[1], 2 * h};
+    es_tensor y = es_new(r, ES_F32, 3, dims);
+
+    es_run_begin(r, "lstm");
+    es_run_reads(r, x);
+    es_run_writes(r, y);
+    es_run_matrix(r, W);
+    const int32_t *batches = es_run_live(r);
+    if (!es_run_go(r)) return y;
+    r->arena->ops->lstm(r->arena->device, y.p, x.p, W, batches, x.dim[0], x.dim[1], h);
+    es_run_done(r);
+    return y;
+}
+
 /* ---- sound ---- */
 
 /* A window is 30 s and, on either side, the half frame that the first and the last transform reach into. */

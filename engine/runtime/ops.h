@@ -62,6 +62,11 @@ es_tensor es_swiglu(es_run *r, es_tensor x);                                    
 es_tensor es_pool(es_run *r, es_tensor x, es_tensor bounds /* i32 [S+1] */, es_pooling how, bool unit); /* f32 [S, C] */
 void es_pool_to(es_run *r, es_tensor y, es_tensor x, es_tensor bounds, es_pooling how, bool unit);
 
+/* ---- along time: x [B, T, C]; live rows count windows ---- */
+es_tensor es_maxpool(es_run *r, es_tensor x, int K, bool absolute);                        /* [B, T / K, C] */
+es_tensor es_norm_time(es_run *r, es_tensor x, const float *g, const float *b, float eps, es_act act);
+es_tensor es_lstm(es_run *r, es_tensor x /* f32 [B, T, 8h] */, es_matrix W /* [8h, h] */); /* [B, T, 2h] */
+
 /* ---- sound ---- */
 es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, es_tensor fill, const void *tables,
                     int M);
