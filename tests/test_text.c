@@ -56,7 +56,7 @@ static es_bpe *vocabulary(int which)
     size_t bytes;
 
     if (!path) {
-        es_test_skip(name);
+        es_test_skip("ES_TEST_DATA: models/whisper-assets");
         return NULL;
     }
     uint8_t *table = table_of(path, &bytes);
