@@ -311,24 +311,53 @@ static bool is_valid(const char *text, size_t n)
     return c >= 0;
 }
 
-size_t es_bpe_encode(const es_bpe *b, const char *text, size_t n, int32_t *ids, size_t room)
+size_t es_bpe_encode_pieces(const es_bpe *b, es_bpe_piece_fn end_of, const char *text, size_t n, int32_t *ids, size_t room)
 {
     merger m = {.b = b, .ids = ids, .room = room};
-    char *copy = NULL;
     bool fits = true;
+
+    for (size_t at = 0; fits && at < n;) {
+        size_t end = end_of(text, n, at);
+        fits = encode_piece(&m, text + at, end - at);
+        at = end;
+    }
+    free(m.next), free(m.prev), free(m.rank), free(m.heap);
+    return fits ? m.n : SIZE_MAX;
+}
+
+size_t es_bpe_encode(const es_bpe *b, const char *text, size_t n, int32_t *ids, size_t room)
+{
+    char *copy = NULL;
 
     if (!is_valid(text, n)) {
         if (!(copy = repaired(text, &n))) return SIZE_MAX;
         text = copy;
     }
-    for (size_t at = 0; fits && at < n;) {
-        size_t end = piece_end(text, n, at);
-        fits = encode_piece(&m, text + at, end - at);
-        at = end;
-    }
-    free(m.next), free(m.prev), free(m.rank), free(m.heap);
+    size_t count = es_bpe_encode_pieces(b, piece_end, text, n, ids, room);
     free(copy);
-    return fits ? m.n : SIZE_MAX;
+    return count;
+}
+
+int es_bpe_check_order(const es_bpe *b, es_err *err)
+{
+    for (int id = 0; id < b->count; id++) {
+        const char *bytes = b->bytes + b->at[id];
+        size_t n = length_of(b, id), cut = 1;
+        if (n == 0 || es_bpe_find(b, bytes, n) != id)
+            return es_fail(err, ES_EFORMAT, "token %d is %s", id, n ? "the same as an earlier one" : "empty");
+        if (id < 256 ? n != 1 : n == 1)
+            return es_fail(err, ES_EFORMAT, "token %d has %zu bytes: the first 256 are the single bytes, in any order", id, n);
+        if (id < 256) continue;
+        /* The longer part first: most tokens continue a word by one short piece. */
+        for (; cut < n; cut++) {
+            int left = es_bpe_find(b, bytes, n - cut);
+            if (left < 0 || left >= id) continue;
+            int right = es_bpe_find(b, bytes + n - cut, cut);
+            if (right >= 0 && right < id) break;
+        }
+        if (cut == n) return es_fail(err, ES_EFORMAT, "token %d is not the union of two earlier tokens", id);
+    }
+    return ES_OK;
 }
 
 /* ---- ids to text ---- */

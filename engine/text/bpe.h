@@ -1,5 +1,5 @@
 /*
- * bpe.h - Whisper's byte-level BPE: ids to bytes, text to ids.
+ * bpe.h - byte-level BPE, split as Whisper does or as the caller says: ids to bytes, text to ids.
  *
  * Built from the token table of a pack (raw bytes in id order; the merge order is the id order). Decoding gives bytes:
  * a character may be split across tokens. Safe to share between threads once open.
@@ -28,6 +28,13 @@ int es_bpe_find(const es_bpe *b, const char *bytes, size_t n);
 /* Up to room ids; returns how many the text has (may exceed room; call again), SIZE_MAX when memory is out. Invalid
  * UTF-8 is taken as U+FFFD. Text that looks like a special token is text. Time is n log n, whatever the text. */
 size_t es_bpe_encode(const es_bpe *b, const char *text, size_t n, int32_t *ids, size_t room);
+/* The same with another way of splitting: piece_end gives the end of the piece that begins at `at`, which lies behind it.
+ * The text must be valid UTF-8. */
+typedef size_t (*es_bpe_piece_fn)(const char *text, size_t n, size_t at);
+size_t es_bpe_encode_pieces(const es_bpe *b, es_bpe_piece_fn piece_end, const char *text, size_t n, int32_t *ids, size_t room);
+/* Whether the order of ids can be the order of merges: the first 256 tokens are the single bytes, no token is there twice,
+ * and each later one is the union of two earlier ones. */
+int es_bpe_check_order(const es_bpe *b, es_err *err);
 /* Bytes of the tokens below eot, joined, invalid UTF-8 replaced by U+FFFD; returns the length, written up to room. */
 size_t es_bpe_decode(const es_bpe *b, const int32_t *ids, size_t n, int eot, char *out, size_t room);
 
