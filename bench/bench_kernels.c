@@ -271,7 +271,7 @@ static void rows(bench *b)
                                     .n_max = 224,
                                     .last = 7,
                                     .last2 = 8,
-                                    .timestamps = 1,
+                                    .timestamps = !i, /* sampling then goes through all of the text */
                                     .last_time = 50364,
                                     .temperature = (float)i,
                                     .pos = 9};

@@ -2,8 +2,10 @@
  * lanes.h - a register of floats as the compiler's vector type, for the files that include lanes_body.h.
  *
  * The width follows the instruction set the file is compiled for: 16 with AVX-512, 8 with AVX2, else 4 (SSE2, NEON).
- * Plain operators are the vector type's own; only what C cannot say is here: fused multiply-add, conversion of halves,
- * broadcasts. NaN and signed zeros behave alike on every set: v_max and v_min are written as compare and select.
+ * Plain operators are the vector type's own; here is what C cannot say (fused multiply-add, conversion of halves,
+ * broadcasts) and, on top of it, the functions of one value: exp, erf, tanh and the activations, each a fixed chain of
+ * operations with coefficients interpolated at Chebyshev points. NaN and signed zeros behave alike on every set, since
+ * maxima, minima and clamps are written as compare and select.
  */
 #ifndef ES_LANES_H
 #define ES_LANES_H
