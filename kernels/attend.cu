@@ -6,7 +6,7 @@
  * registers; key and value tiles arrive by cp.async in two stages; rows are swizzled in units of 16 bytes (unit u of row r
  * lies at u ^ r % 8), so ldmatrix meets no bank twice. Scores are f32, scaled into powers of two; the running maximum and
  * sum of a row are f32; the probabilities are rounded to the storage type for the second product. Tiles are taken in
- * ascending order whatever else is in the batch. Bound by tensor arithmetic.
+ * ascending order whatever else is in the batch. The scale must be positive. Bound by tensor arithmetic.
  *
  * attend, other types and widths: a warp per query row, keys 32 at a time, a lane per key; f32 all through. Not fast; f32
  * models on a device are small.
@@ -67,11 +67,14 @@ template <int D> static __device__ __forceinline__ int tile_at(int r, int u)
 template <class T, int D, int THREADS>
 static __device__ __forceinline__ void load_tile(T *tile, const T *from, int ld, int first, int end, int n)
 {
-    enum { UNITS = D / 8 };
-    for (int i = (int)threadIdx.x; i < n * UNITS; i += THREADS) {
-        int r = i / UNITS, u = i % UNITS;
+    enum { UNITS = D / 8, STEP = THREADS / UNITS };
+    int u = (int)threadIdx.x % UNITS, r = (int)threadIdx.x / UNITS;
+
+    from += (size_t)u * 8;
+    ES_UNROLL
+    for (; r < n; r += STEP) {
         bool in = first + r < end;
-        es_cp_async16(tile + tile_at<D>(r, u), from + (size_t)(in ? first + r : first) * (size_t)ld + u * 8, in);
+        es_cp_async16(tile + tile_at<D>(r, u), from + (size_t)(in ? first + r : first) * (size_t)ld, in);
     }
 }
 
@@ -125,46 +128,51 @@ static __global__ void __launch_bounds__(WARPS * 32)
         for (int n = 0; n < KEY_BLOCKS; n++) {
             ES_UNROLL
             for (int e = 0; e < 4; e++) c[n][e] = 0;
+        }
+        ES_UNROLL
+        for (int i = 0; i < STEPS; i += 2) {
             ES_UNROLL
-            for (int i = 0; i < STEPS; i += 2) {
+            for (int n = 0; n < KEY_BLOCKS; n++) {
                 uint32_t b[4];
                 es_ldmatrix_x4(b, kt + tile_at<D>(n * 8 + lane % 8, 2 * i + lane / 8));
                 es_mma(c[n], qa[i], b, T);
                 es_mma(c[n], qa[i + 1], b + 2, T);
             }
         }
-        float high[2] = {top[0], top[1]};
-        ES_UNROLL
-        for (int n = 0; n < KEY_BLOCKS; n++) {
+        /* Only tiles at the end of the sequence or on the diagonal hide anything. */
+        if ((j + 1) * KEYS > len || (causal && (j + 1) * KEYS > q0 + warp * 16)) {
             ES_UNROLL
-            for (int e = 0; e < 4; e++) {
-                int key = j * KEYS + n * 8 + 2 * t + e % 2, row = q0 + warp * 16 + g + (e / 2) * 8;
-                bool hidden = key >= len || (causal && key > row);
-                c[n][e] = hidden ? -INFINITY : c[n][e] * scale2;
-                high[e / 2] = fmaxf(high[e / 2], c[n][e]);
+            for (int n = 0; n < KEY_BLOCKS; n++) {
+                ES_UNROLL
+                for (int e = 0; e < 4; e++) {
+                    int key = j * KEYS + n * 8 + 2 * t + e % 2, row = q0 + warp * 16 + g + (e / 2) * 8;
+                    if (key >= len || (causal && key > row)) c[n][e] = -INFINITY;
+                }
             }
         }
         ES_UNROLL
         for (int r = 0; r < 2; r++) {
-            high[r] = fmaxf(high[r], ES_SHFL_XOR(high[r], 1));
-            high[r] = fmaxf(high[r], ES_SHFL_XOR(high[r], 2));
+            float high = top[r];
+            ES_UNROLL
+            for (int n = 0; n < KEY_BLOCKS; n++) high = fmaxf(high, fmaxf(c[n][2 * r], c[n][2 * r + 1]));
+            high = fmaxf(high, ES_SHFL_XOR(high, 1));
+            high = fmaxf(high, ES_SHFL_XOR(high, 2));
             /* A row that has seen no key yet keeps everything at zero. */
-            float shift = high[r] == -INFINITY ? 0 : high[r], shrink = exp2f(top[r] - shift);
-            top[r] = high[r];
-            high[r] = shift;
+            float shift = high == -INFINITY ? 0 : high * scale2, shrink = exp2f(fmaf(top[r], scale2, -shift));
+            top[r] = high;
             sum[r] *= shrink;
             ES_UNROLL
             for (int n = 0; n < BLOCKS; n++) {
                 o[n][2 * r] *= shrink;
                 o[n][2 * r + 1] *= shrink;
             }
-        }
-        ES_UNROLL
-        for (int n = 0; n < KEY_BLOCKS; n++) {
             ES_UNROLL
-            for (int e = 0; e < 4; e++) {
-                c[n][e] = exp2f(c[n][e] - high[e / 2]);
-                sum[e / 2] += c[n][e];
+            for (int n = 0; n < KEY_BLOCKS; n++) {
+                ES_UNROLL
+                for (int e = 2 * r; e < 2 * r + 2; e++) {
+                    c[n][e] = exp2f(fmaf(c[n][e], scale2, -shift));
+                    sum[r] += c[n][e];
+                }
             }
         }
         /* their probabilities times the values */

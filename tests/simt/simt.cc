@@ -4,8 +4,8 @@
  * A block is run to its end before the next one starts. Its threads are fibers on stacks of their own, switched by a few
  * instructions that save the callee's registers (swapcontext would enter the kernel at every switch). The scheduler makes
  * rounds: it resumes every runnable thread in the chosen order, then opens what can be opened: a warp collective when all
- * live lanes of the warp have arrived at the same one, a block barrier when all live threads of the block wait at it. A
- * round in which nothing ran and nothing opened is a deadlock and is reported with every waiting thread.
+ * live lanes of the warp have arrived at the same one, a block barrier when all live threads of the block wait at it. In
+ * shuffled order some warps are left out for a while, so that others run ahead. A round in which nothing ran and nothing opened is a deadlock and is reported with every waiting thread.
  *
  * A thread that has ended counts as arrived nowhere: a barrier is an error when some threads wait at it and others have
  * ended without it, because on a card that is undefined before it is a hang.
@@ -365,24 +365,34 @@ void end_block()
     }
 }
 
+/* In shuffled order warps run ahead of each other: about half of them sleep through any eight rounds. */
+bool asleep(size_t thread, uint64_t round)
+{
+    return m.ord == shuffled && (mix(m.seed ^ mix(m.count ^ mix(thread / 32 ^ mix(round / 8)))) & 1);
+}
+
 void run_block()
 {
     std::vector<int> turn;
     uint64_t round = 0;
 
     for (;;) {
-        int ran = 0, live = 0;
-        arrange(turn, int(m.threads.size()), mix(m.count) ^ round++);
+        int ran = 0, live = 0, late = 0;
+        arrange(turn, int(m.threads.size()), mix(m.count) ^ ++round);
         for (int i : turn) {
             thread &t = m.threads[size_t(i)];
             if (t.what != runnable) continue;
+            if (asleep(size_t(i), round)) {
+                late++;
+                continue;
+            }
             ran++;
             resume(&t);
             if (m.failed) return;
         }
         for (const thread &t : m.threads) live += t.what != ended;
         if (!live) break;
-        if (open_collectives() + open_barrier() == 0 && !ran) {
+        if (open_collectives() + open_barrier() == 0 && !ran && !late) {
             if (!m.failed) stuck("deadlock: no thread can go on");
             return;
         }
