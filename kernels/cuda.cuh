@@ -20,7 +20,7 @@ enum {
     ES_CUDA_PIECE = 8 << 20,                /* bytes of each */
     ES_CUDA_BIAS_BYTES = 4 << 20,           /* of the workspace: biases in the dtype of their product's output */
     ES_CUDA_MAX_BIASES = 1024,
-    ES_CUDA_MAX_GRAPHS = 64,
+    ES_CUDA_MAX_GRAPHS = 128,
     ES_CUDA_MAX_PRODUCTS = 128,             /* shapes of products with an algorithm of their own */
     ES_CUDA_MANY_ROWS = 1024,               /* products of more planned rows belong to the large family: an encoder's, which
                                                has 1500 a window; a decoder's rows are its slots or a prompt's */
