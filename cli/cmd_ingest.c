@@ -121,7 +121,7 @@ int cli_run_ingest(const cli_settings *s)
     cli_engine_options(&engine_options, s);
     cli_speech_options(&speech, s);
     options.speech = &speech;
-    options.track = s->track > 0 ? (int)s->track - 1 : 0;
+    options.track = (int)s->track;
     options.again = s->again;
     cli_signals_catch();
     if (es_engine_open(&engine, &engine_options, &error) ||

@@ -52,7 +52,7 @@ static int list_one(void *user, const es_recording *r)
     listing *l = user;
 
     if (l->json) {
-        printf("%s\n  {\"id\": \"%s\", \"track\": %d, \"path\": ", l->n ? "," : "", r->id, r->track + 1);
+        printf("%s\n  {\"id\": \"%s\", \"track\": %d, \"path\": ", l->n ? "," : "", r->id, r->track);
         json_string(r->path);
         printf(", \"bytes\": %" PRIu64 ", \"duration_ms\": %" PRId64 ", \"container\": ", r->bytes, r->duration_ms);
         json_string(r->container);
@@ -66,7 +66,7 @@ static int list_one(void *user, const es_recording *r)
     } else {
         printf("%.10s  %9s  %-4s %6" PRIu64 " words  %s", r->id, cli_length(r->duration_ms),
                *r->language ? r->language : "-", r->words, cli_shown(r->path));
-        if (r->track) printf(" (track %d)", r->track + 1);
+        if (r->track) printf(" (track %d)", r->track);
         putchar('\n');
     }
     l->n++, l->words += r->words, l->ms += r->duration_ms;

@@ -248,7 +248,7 @@ ES_API int es_library_check(es_library *library, es_library_report *out, void (*
 typedef struct es_ingest_options {
     size_t size;
     const es_speech_options *speech; /* NULL: the defaults */
-    int track;                       /* audio stream to take, from 0 */
+    int track;                       /* audio stream to take, counted from 0 */
     bool again;                      /* compute what is known once more */
 } es_ingest_options;
 #define ES_INGEST_OPTIONS {.size = sizeof(es_ingest_options)}

@@ -169,6 +169,12 @@ static void test_events(void)
     CHECK(es_library_check(l, &whole, NULL, NULL, &error) == ES_DONE && whole.faults == 0 && whole.recordings == 2,
           "%llu recordings, %llu faults", (unsigned long long)whole.recordings, (unsigned long long)whole.faults);
     es_library_close(l);
+    /* One that is open for reading only takes nothing. */
+    l = NULL;
+    CHECK(es_library_open(&l, at("lib"), ES_LIBRARY_READ_ONLY, &error) == ES_DONE, "%s", error.text);
+    CHECK_INT(es_engine_ingest(e, l, paths, 1, &o, hear, &h, &r, &error), ES_BAD_LIBRARY);
+    CHECK(strstr(error.text, "reading only"), "%s", error.text);
+    es_library_close(l);
     es_engine_close(e);
     free(x);
 }

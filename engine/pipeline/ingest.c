@@ -496,6 +496,8 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
         put_off = calloc(w.list.n + 1, sizeof *put_off);
         if (!w.settings || !put_off) rc = es_fail(err, ES_ENOMEM, "not enough memory");
     }
+    if (rc == ES_OK && !es_store_tmp(job->store))
+        rc = es_fail(err, ES_ELIBRARY, "the library is open for reading only, and nothing can be added to it");
     if (rc == ES_OK) rc = es_claims_open(&w.claims, es_store_dir(job->store), err);
     if (rc == ES_OK) rc = each_file(&w, put_off, err);
     w.tally.seconds = now() - w.began;

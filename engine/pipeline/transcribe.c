@@ -191,13 +191,27 @@ es_sound es_sound_of(es_spool *s)
     return (es_sound){.read = read_spool, .user = s, .samples = es_spool_samples(s)};
 }
 
+/* A caller's buffer may hold anything. What is no number is silence, and what is 30 dB over full scale is cut there:
+ * one infinite sample would make the floor of the whole recording infinite. */
+static void make_safe(float *x, int n)
+{
+    enum { MOST = 32 };
+
+    for (int i = 0; i < n; i++) {
+        if (fabsf(x[i]) <= MOST) continue;
+        x[i] = isnan(x[i]) ? 0 : copysignf(MOST, x[i]);
+    }
+}
+
 static int read_window(job *j, int64_t seek)
 {
     int64_t first = seek * ES_MEL_FRAME_SAMPLES;
     int rc = j->sound->read(j->sound->user, first - ES_MEL_WINDOW_CONTEXT, ES_MEL_WINDOW_SAMPLES, j->t->pcm, j->err);
 
-    if (rc == ES_OK) es_mel_reflect(j->t->pcm, first);
-    return rc;
+    if (rc != ES_OK) return rc;
+    make_safe(j->t->pcm, ES_MEL_WINDOW_SAMPLES);
+    es_mel_reflect(j->t->pcm, first);
+    return ES_OK;
 }
 
 static bool is_quiet(const job *j, int frames)
