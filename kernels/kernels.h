@@ -56,6 +56,11 @@ typedef struct es_matrix {
     int O, I;
 } es_matrix;
 
+/* The taps of a convolution over bands and frames: Kf by Kt of them, both odd, the middle one on its place. */
+typedef struct es_taps {
+    int C, Kf, Kt, stride_f, stride_t, dilation; /* dilation: of the frames */
+} es_taps;
+
 enum { ES_MEL_FFT = 400, ES_MEL_HOP = 160, ES_MEL_PAD = 200, ES_MEL_FRAMES = 3000, ES_MEL_SAMPLES = 480000 };
 
 /*
@@ -177,6 +182,28 @@ typedef struct es_ops {
      * the forward direction, then of the backward one. W [8h, h]: the recurrent weights in the same order. y[B,T,2h]:
      * forward, then backward, both at their frame. Starts from zero in every window. */
     void (*lstm)(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h);
+
+    /* ---- over packed pieces: S of them, piece s is rows bounds[s] .. bounds[s+1]-1 (int32 [S+1]), N planned rows ---- */
+
+    /* Convolution over bands and frames. A row of x is a frame of F bands of k.C channels; a row of y, one of Fo = (F - 1) /
+     * stride_f + 1 bands of W.O. Frame t of a piece of y (rows by `to`), band f, is act(b + the sum over i < Kf, j < Kt, c < C
+     * of W[o, (i*Kt + j)*C + c] x[t*stride_t + (j - Kt/2)*dilation, f*stride_f + i - Kf/2, c] (+ what y held, if add)), where
+     * x is the same piece (rows by `from`), zero outside of it and of its bands. */
+    void (*conv2d)(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const int32_t *from,
+                   const int32_t *to, int S, int N, int F, es_taps k, es_act act, bool add);
+    /* y[T,C] = act(x * g[C] + b[C]), rows at strides ldy and ldx; act NONE, RELU or LEAKY; g and b both NULL: a copy. */
+    void (*affine)(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *b,
+                   const int32_t *rows, int T, int C, es_act act);
+    /* Each piece is cut into segments of `length` rows, the last one shorter; piece s has segments[s] .. segments[s+1]-1 of
+     * n_segments planned. y[n_segments, C] f32 = the mean of the segment + the mean of its piece. */
+    void (*segment_means)(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, const int32_t *segments,
+                          int S, int n_segments, int C, int length);
+    /* y[r] = x[r] * g[the segment of r], y with row stride ldy; g[n_segments, C] f32. */
+    void (*gate_segments)(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
+                          const int32_t *segments, int S, int N, int C, int length);
+    /* y[s] f32 [2C] = the mean of the piece's rows, then their deviation sqrt(sum (x - mean)^2 / (n - 1)), 0 for n < 2; an
+     * empty piece gives zeros. */
+    void (*mean_deviation)(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C);
 
     /* ---- sound --------------------------------------------------------------------------------------------------- */
 

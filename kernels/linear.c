@@ -16,7 +16,7 @@
  *   register and used for all rows. The bound is memory: half a byte of f16 per multiplication.
  *
  * A convolution's row is K runs of C inputs, so the same code serves it with another way of copying a row; nothing is
- * unfolded into memory.
+ * unfolded into memory. A convolution over packed pieces is the same again: its row is a frame's band.
  */
 #include "kernels/cpu.h"
 
@@ -34,6 +34,10 @@ typedef struct product {
     int rows;                                /* live */
     int To, Ti, C, K, stride, pad, dilation; /* a linear is one tap over one long signal */
     int block_rows, block_cols, row_blocks;
+    const int32_t *from, *to; /* bounds of packed pieces: then Ti, pad and dilation above say nothing, and To is bands of y */
+    int S, F;
+    es_taps k;
+    es_act after;       /* of the finished sum, once added */
     const float *few_x; /* [rows, few_ld] f32 */
     size_t few_ld;
     int few_panels; /* of a job */
@@ -100,11 +104,47 @@ void es_cpu_matrix_load(es_device *d, void *dst, es_matrix W, const void *src, e
 
 /* ---- rows of the left side ---- */
 
+/* The piece that row r belongs to. */
+static int piece_of(const int32_t *bounds, int S, int r)
+{
+    int low = 0, high = S - 1;
+
+    while (low < high) {
+        int mid = (low + high + 1) / 2;
+        if (bounds[mid] <= r) low = mid;
+        else high = mid - 1;
+    }
+    return low;
+}
+
+static void copy_taps(const product *p, int row, int k0, int n, float *to)
+{
+    es_taps k = p->k;
+    int r = row / p->To, s = piece_of(p->to, p->S, r), first = p->from[s], frames = p->from[s + 1] - first;
+    int t0 = (r - p->to[s]) * k.stride_t - k.Kt / 2 * k.dilation, f0 = row % p->To * k.stride_f - k.Kf / 2;
+
+    while (n > 0) {
+        int tap = k0 / k.C, c = k0 % k.C, take = es_min(k.C - c, n);
+        int t = t0 + tap % k.Kt * k.dilation, f = f0 + tap / k.Kt;
+        if (t < 0 || t >= frames || f < 0 || f >= p->F) {
+            memset(to, 0, (size_t)take * sizeof *to);
+        } else {
+            size_t at = ((size_t)(first + t) * (size_t)p->F + (size_t)f) * (size_t)k.C + (size_t)c;
+            p->d->lanes->widen(to, (const char *)p->x + at * es_dtype_bytes(p->xt), p->xt, (size_t)take);
+        }
+        k0 += take, n -= take, to += take;
+    }
+}
+
 /* Inputs k0 .. k0 + n - 1 of a row, as f32. */
 static void copy_row(const product *p, int row, int k0, int n, float *to)
 {
     int b = row / p->To, at = row % p->To;
 
+    if (p->to) {
+        copy_taps(p, row, k0, n, to);
+        return;
+    }
     while (n > 0) {
         int tap = k0 / p->C, c = k0 % p->C, take = es_min(p->C - c, n);
         int ti = at * p->stride + tap * p->dilation - p->pad;
@@ -125,11 +165,14 @@ static void put_row(const product *p, int row, int c0, int n, const float *s, fl
     if (f.b) f.b += c0;
     if (p->pos) f.pos = p->pos + (size_t)(row % p->To) * (size_t)p->W.O + (size_t)c0;
     if (p->yt == ES_F32) {
-        l->finish((float *)p->y + at, s, (size_t)n, f);
+        float *y = (float *)p->y + at;
+        l->finish(y, s, (size_t)n, f);
+        if (p->after != ES_ACT_NONE) l->finish(y, y, (size_t)n, (es_finish){.act = p->after});
         return;
     }
     if (f.add) l->widen(room, (const char *)p->y + at * e, p->yt, (size_t)n);
     l->finish(room, s, (size_t)n, f);
+    if (p->after != ES_ACT_NONE) l->finish(room, room, (size_t)n, (es_finish){.act = p->after});
     es_narrow((char *)p->y + at * e, p->yt, room, (size_t)n);
 }
 
@@ -203,7 +246,7 @@ static void run_few(product *p)
     int panels = (int)panels_of(p->W.O), n = 4;
     size_t bytes = (size_t)p->W.I * ES_LANES * es_dtype_bytes(p->W.dtype);
 
-    if (p->xt == ES_F32 && p->K == 1 && p->stride == 1 && p->pad == 0) {
+    if (p->xt == ES_F32 && !p->to && p->K == 1 && p->stride == 1 && p->pad == 0) {
         p->few_x = p->x;
         p->few_ld = (size_t)p->C;
     } else {
@@ -272,4 +315,28 @@ void es_cpu_conv1d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W
                    .stride = stride,
                    .pad = pad,
                    .dilation = dilation});
+}
+
+void es_cpu_conv2d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const int32_t *from,
+                   const int32_t *to, int S, int N, int F, es_taps k, es_act act, bool add)
+{
+    int bands = (F - 1) / k.stride_f + 1;
+
+    run(&(product){.d = es_cpu_of(d),
+                   .y = y,
+                   .yt = t,
+                   .x = x,
+                   .xt = t,
+                   .W = W,
+                   .f = {.b = b, .act = add ? ES_ACT_NONE : act, .add = add},
+                   .after = add ? act : ES_ACT_NONE,
+                   .rows = es_live(to + S, N) * bands,
+                   .To = bands,
+                   .C = k.C,
+                   .K = k.Kf * k.Kt,
+                   .from = from,
+                   .to = to,
+                   .S = S,
+                   .F = F,
+                   .k = k});
 }

@@ -34,6 +34,15 @@ void es_cuda_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int
 void es_cuda_norm_time(es_device *d, es_dtype t, void *y, const void *x, const float *g, const float *b,
                       const int32_t *batches, int B, int T, int C, float eps, es_act act);
 void es_cuda_lstm(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h);
+void es_cuda_conv2d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const int32_t *from,
+                   const int32_t *to, int S, int N, int F, es_taps k, es_act act, bool add);
+void es_cuda_affine(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *b,
+                   const int32_t *rows, int T, int C, es_act act);
+void es_cuda_segment_means(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds,
+                          const int32_t *segments, int S, int n_segments, int C, int length);
+void es_cuda_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
+                          const int32_t *segments, int S, int N, int C, int length);
+void es_cuda_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C);
 void es_cuda_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                     const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cuda_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,
@@ -64,6 +73,11 @@ static es_ops table()
     t.maxpool = es_cuda_maxpool;
     t.norm_time = es_cuda_norm_time;
     t.lstm = es_cuda_lstm;
+    t.conv2d = es_cuda_conv2d;
+    t.affine = es_cuda_affine;
+    t.segment_means = es_cuda_segment_means;
+    t.gate_segments = es_cuda_gate_segments;
+    t.mean_deviation = es_cuda_mean_deviation;
     t.logmel = es_cuda_logmel;
     t.logmel_top = es_cuda_logmel_top;
     t.pick = es_cuda_pick;

@@ -206,7 +206,9 @@ static const struct {
     {"cast", es_case_cast},         {"logmel", es_case_logmel}, {"pick", es_case_pick},
     {"prob_at", es_case_prob_at},   {"rope", es_case_rope},     {"swiglu", es_case_swiglu},
     {"pool", es_case_pool},         {"maxpool", es_case_maxpool}, {"norm_time", es_case_norm_time},
-    {"lstm", es_case_lstm},
+    {"lstm", es_case_lstm},         {"conv2d", es_case_conv2d}, {"affine", es_case_affine},
+    {"segment_means", es_case_segment_means}, {"gate_segments", es_case_gate_segments},
+    {"mean_deviation", es_case_mean_deviation},
 };
 
 int es_kernel_cases(void)

@@ -45,5 +45,10 @@ void es_case_pool(es_rig *r);
 void es_case_maxpool(es_rig *r);
 void es_case_norm_time(es_rig *r);
 void es_case_lstm(es_rig *r);
+void es_case_conv2d(es_rig *r);
+void es_case_affine(es_rig *r);
+void es_case_segment_means(es_rig *r);
+void es_case_gate_segments(es_rig *r);
+void es_case_mean_deviation(es_rig *r);
 
 #endif

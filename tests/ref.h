@@ -33,6 +33,14 @@ void ref_fetch(double *x, const void *p, es_dtype t, size_t n);
     void NAME(norm_time)(REAL *y, const REAL *x, const REAL *g, const REAL *b, int B, int T, int C, REAL eps,          \
                          es_act act);                                                                                  \
     void NAME(lstm)(REAL *y, const REAL *x, const REAL *W, int B, int T, int h);                                       \
+    void NAME(conv2d)(REAL *y, const REAL *x, const REAL *W, const REAL *b, const int32_t *from, const int32_t *to,    \
+                      int S, int F, int O, es_taps k, es_act act, bool add);                                           \
+    void NAME(affine)(REAL *y, int ldy, const REAL *x, int ldx, const REAL *g, const REAL *b, int T, int C,            \
+                      es_act act);                                                                                     \
+    void NAME(segment_means)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, int length);                 \
+    void NAME(gate_segments)(REAL *y, int ldy, const REAL *x, const REAL *g, const int32_t *bounds, int S, int C,      \
+                             int length);                                                                              \
+    void NAME(mean_deviation)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C);                            \
     void NAME(prob_at)(REAL * p, const REAL *logits, const int32_t *id, int R, int V, int n);
 #define REF64(x) ref64_##x
 #define REF32(x) ref32_##x

@@ -234,3 +234,72 @@ void NAME(lstm)(REAL *y, const REAL *x, const REAL *W, int B, int T, int h)
         }
     free(state);
 }
+
+/* A sum over every tap; those that fall outside are passed over. */
+void NAME(conv2d)(REAL *y, const REAL *x, const REAL *W, const REAL *b, const int32_t *from, const int32_t *to, int S, int F,
+                  int O, es_taps k, es_act act, bool add)
+{
+    int bands = (F - 1) / k.stride_f + 1;
+
+    for (int s = 0; s < S; s++)
+        for (int t = 0; t < to[s + 1] - to[s]; t++)
+            for (int f = 0; f < bands; f++)
+                for (int o = 0; o < O; o++) {
+                    REAL v = 0, *out = &y[((to[s] + t) * bands + f) * O + o];
+                    for (int i = 0; i < k.Kf; i++)
+                        for (int j = 0; j < k.Kt; j++) {
+                            int ti = t * k.stride_t + (j - k.Kt / 2) * k.dilation, fi = f * k.stride_f + i - k.Kf / 2;
+                            if (ti < 0 || ti >= from[s + 1] - from[s] || fi < 0 || fi >= F) continue;
+                            for (int c = 0; c < k.C; c++)
+                                v += W[((o * k.Kf + i) * k.Kt + j) * k.C + c] * x[((from[s] + ti) * F + fi) * k.C + c];
+                        }
+                    if (b) v += b[o];
+                    if (add) v += *out;
+                    *out = NAME(activate)(v, act);
+                }
+}
+
+void NAME(affine)(REAL *y, int ldy, const REAL *x, int ldx, const REAL *g, const REAL *b, int T, int C, es_act act)
+{
+    for (int t = 0; t < T; t++)
+        for (int c = 0; c < C; c++) {
+            REAL v = x[t * ldx + c];
+            y[t * ldy + c] = NAME(activate)(g ? v * g[c] + b[c] : v, act);
+        }
+}
+
+void NAME(segment_means)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, int length)
+{
+    for (int s = 0; s < S; s++)
+        for (int r = bounds[s]; r < bounds[s + 1]; r += length, y += C) {
+            int end = r + length < bounds[s + 1] ? r + length : bounds[s + 1];
+            for (int c = 0; c < C; c++) {
+                REAL all = 0, some = 0;
+                for (int i = bounds[s]; i < bounds[s + 1]; i++) all += x[i * C + c];
+                for (int i = r; i < end; i++) some += x[i * C + c];
+                y[c] = all / (REAL)(bounds[s + 1] - bounds[s]) + some / (REAL)(end - r);
+            }
+        }
+}
+
+void NAME(gate_segments)(REAL *y, int ldy, const REAL *x, const REAL *g, const int32_t *bounds, int S, int C, int length)
+{
+    for (int s = 0; s < S; s++)
+        for (int r = bounds[s]; r < bounds[s + 1]; r += length, g += C)
+            for (int i = r; i < r + length && i < bounds[s + 1]; i++)
+                for (int c = 0; c < C; c++) y[i * ldy + c] = x[i * C + c] * g[c];
+}
+
+void NAME(mean_deviation)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C)
+{
+    for (int s = 0; s < S; s++)
+        for (int c = 0; c < C; c++) {
+            int n = bounds[s + 1] - bounds[s];
+            REAL mean = 0, square = 0;
+            for (int r = bounds[s]; r < bounds[s + 1]; r++) mean += x[r * C + c];
+            mean /= (REAL)(n > 0 ? n : 1);
+            for (int r = bounds[s]; r < bounds[s + 1]; r++) square += (x[r * C + c] - mean) * (x[r * C + c] - mean);
+            y[s * 2 * C + c] = mean;
+            y[s * 2 * C + C + c] = n > 1 ? M(sqrt)(square / (REAL)(n - 1)) : 0;
+        }
+}
