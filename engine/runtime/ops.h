@@ -67,6 +67,18 @@ es_tensor es_maxpool(es_run *r, es_tensor x, int K, bool absolute);             
 es_tensor es_norm_time(es_run *r, es_tensor x, const float *g, const float *b, float eps, es_act act);
 es_tensor es_lstm(es_run *r, es_tensor x /* f32 [B, T, 8h] */, es_matrix W /* [8h, h] */); /* [B, T, 2h] */
 
+/* ---- over packed pieces: bounds i32 [S+1], rows of all pieces one behind the other ---- */
+es_tensor es_conv2d(es_run *r, es_tensor x /* [N, F, C] */, es_matrix w, const float *b, es_tensor from, es_tensor to, int No,
+                    es_taps k, es_act act); /* -> [No, Fo, O] */
+es_tensor es_conv2d_add(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b, es_tensor bounds, es_taps k,
+                        es_act act); /* y = act(y + ...); stride 1 in time */
+es_tensor es_affine(es_run *r, es_cols x, const float *g, const float *b, es_act act); /* -> [T, x.n] */
+void es_copy_columns(es_run *r, es_cols y, es_tensor x);                               /* the first op to write y */
+es_tensor es_segment_means(es_run *r, es_tensor x /* [N, C] */, es_tensor bounds, es_tensor segments, int n_segments,
+                           int length); /* f32 [n_segments, C] */
+void es_gate_segments(es_run *r, es_cols y, es_tensor x, es_tensor g, es_tensor bounds, es_tensor segments, int length);
+es_tensor es_mean_deviation(es_run *r, es_tensor x /* [N, C] */, es_tensor bounds); /* f32 [S, 2C] */
+
 /* ---- sound ---- */
 es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, es_tensor fill, const void *tables,
                     int M);
