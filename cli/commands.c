@@ -108,7 +108,7 @@ const cli_option cli_options[] = {
     [OPT_TEXT] = {"text", 0, CLI_FLAG, NULL, NULL, AT(text), 0, 0, "Only what was said, without times."},
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
-                  "turbo, distil-large-v3 ..."},
+                  "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0 ..."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},

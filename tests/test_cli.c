@@ -410,6 +410,12 @@ static void test_device(void)
     expect(&e, 3, NULL, "--device cuda: ");
     /* Planning for it needs no GPU. */
     EXPECT(0, "distil-large-v3", NULL, "plan", "--device", "cuda", "--budget", "16G", "--with", "distil-large-v3");
+    /* Speech, segmentation and text vectors together on a card of 16 GB, and what is missing where they do not fit. */
+    EXPECT(0, "gte-qwen2-1.5b.embed", NULL, "plan", "--device", "cuda", "--budget", "16G", "--with",
+           "distil-large-v3,segmentation-3.0,gte-qwen2-1.5b");
+    EXPECT(3, NULL, "5000", "plan", "--device", "cuda", "--budget", "5G", "--with",
+           "distil-large-v3,segmentation-3.0,gte-qwen2-1.5b");
+    EXPECT(2, NULL, "there is no architecture called nonsense", "plan", "--with", "minilm,nonsense");
 }
 
 static void read_and_compare(const char *a, const char *b)

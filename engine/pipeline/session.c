@@ -17,12 +17,11 @@
 
 #include "base/log.h"
 #include "pipeline/packs.h"
+#include "pipeline/presets.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
-/* One recording at a time, one window after the other: the driver of the sequential loop needs no more, and on the CPU
- * a larger batch takes more memory without being faster. 227 rows take the longest prompt at once. */
-enum { WINDOWS = 1, SLOTS = 1, PROMPT_ROWS = 227, SUPPRESSED_ROOM = 256 };
+enum { SUPPRESSED_ROOM = 256 };
 
 struct es_session {
     es_session_options options; /* its texts are not kept */
@@ -103,13 +102,11 @@ static int suppressed(const es_bpe *b, int32_t *ids, size_t *n, int32_t *blank, 
 static int plan_whisper(es_whisper **out, es_plan *p, const char *name, const es_weights *w,
                         const es_whisper_dims *dims, const es_bpe *bpe, es_err *err)
 {
-    const es_whisper_limits limits = {
-        .windows = WINDOWS, .slots = SLOTS, .prompt_rows = PROMPT_ROWS, .align = dims->n_pairs > 0};
     int32_t ids[SUPPRESSED_ROOM], blank = -1;
     size_t n = 0;
 
     if (bpe && suppressed(bpe, ids, &n, &blank, err)) return err ? err->code : ES_EMODEL;
-    return es_whisper_plan(out, p, name, w, dims, limits, ids, (int)n, blank, err);
+    return es_whisper_plan(out, p, name, w, dims, es_presets_whisper_limits(dims), ids, (int)n, blank, err);
 }
 
 /* The token table of a pack. */
@@ -151,41 +148,11 @@ static int plan_look(const es_plan *p, es_session_look look, char **text, size_t
     return ES_OK;
 }
 
-static int unknown_preset(const char *name, es_err *err)
-{
-    char list[512] = "", shown[100];
-    size_t n = 0;
-
-    for (int i = 0; es_whisper_preset_name(i) && n + 40 < sizeof list; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", es_whisper_preset_name(i));
-    return es_fail(err, ES_EARG, "there is no architecture called %s; there are %s",
-                   es_printable(shown, sizeof shown, name), list);
-}
-
-enum { MOST_MODELS = 16 };
-
-/* Enters every architecture of a list into the plan. */
-static int plan_presets(es_plan *p, const char *with, es_whisper **models, int *n, es_err *err)
-{
-    char *list = strdup(with), *save = NULL;
-    int rc = list ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory");
-
-    for (char *name = list ? strtok_r(list, ",", &save) : NULL; name && rc == ES_OK;
-         name = strtok_r(NULL, ",", &save)) {
-        es_whisper_dims dims;
-        if (!es_whisper_preset(&dims, name)) rc = unknown_preset(name, err);
-        else if (*n == MOST_MODELS) rc = es_fail(err, ES_EARG, "--with takes at most %d names", MOST_MODELS);
-        else rc = plan_whisper(&models[(*n)++], p, name, NULL, &dims, NULL, err);
-    }
-    if (rc == ES_OK && *n == 0) rc = es_fail(err, ES_EARG, "--with names no architecture");
-    free(list);
-    return rc;
-}
-
 int es_session_plan(const es_session_options *o, const char *with, es_session_look look, char **text, size_t *bytes,
                     es_err *err)
 {
-    es_whisper *models[MOST_MODELS] = {0};
+    es_presets presets = {0};
+    es_whisper *whisper = NULL;
     const es_pack_entry *entry = NULL;
     es_device_choice where;
     es_packs packs = {0};
@@ -193,24 +160,25 @@ int es_session_plan(const es_session_options *o, const char *with, es_session_lo
     es_bpe *bpe = NULL;
     es_plan *p = NULL;
     es_whisper_dims dims;
-    int n = 0, rc;
+    int rc;
 
     *text = NULL, *bytes = 0;
     rc = es_session_choose(&where, o->device, false, err);
     if (rc == ES_OK) rc = es_plan_open(&p, where.backend, o->threads, err);
     if (rc == ES_OK && with) {
-        rc = plan_presets(p, with, models, &n, err);
+        rc = es_presets_plan(&presets, p, with, err);
     } else if (rc == ES_OK) {
         rc = es_packs_scan(&packs, o->models, err);
         if (rc == ES_OK) rc = es_packs_choose_asr(&packs, o->asr, &entry, err);
         if (rc == ES_OK) rc = es_pack_open(&w, entry->path, err);
         if (rc == ES_OK) rc = es_whisper_dims_read(&dims, w, err);
         if (rc == ES_OK) rc = tokens_open(&bpe, w, err);
-        if (rc == ES_OK) rc = plan_whisper(&models[n++], p, entry->name, w, &dims, bpe, err);
+        if (rc == ES_OK) rc = plan_whisper(&whisper, p, entry->name, w, &dims, bpe, err);
     }
     if (rc == ES_OK) rc = es_plan_finish(p, o->budget ? o->budget : es_session_default_budget(where.backend, 0), err);
     if (rc == ES_OK) rc = plan_look(p, look, text, bytes, err);
-    for (int i = 0; i < n; i++) es_whisper_close(models[i]);
+    es_presets_done(&presets);
+    es_whisper_close(whisper);
     es_plan_close(p);
     es_bpe_close(bpe);
     es_weights_close(w);
