@@ -40,6 +40,12 @@ enum {
     OPT_LINES,
     OPT_VTT_WORDS,
     OPT_TEXT,
+    OPT_MODEL,
+    OPT_BATCH_SIZE,
+    OPT_IDS,
+    OPT_QUERY,
+    OPT_TO_VECTORS,
+    OPT_VECTOR_FORMAT,
     OPT_WITH,
     OPT_SVG,
     OPT_JSON,
@@ -106,6 +112,19 @@ const cli_option cli_options[] = {
     [OPT_VTT_WORDS] = {"vtt-words", 0, CLI_FLAG, NULL, NULL, AT(vtt_words), 0, 0,
                        "Times of words inside the lines of vtt."},
     [OPT_TEXT] = {"text", 0, CLI_FLAG, NULL, NULL, AT(text), 0, 0, "Only what was said, without times."},
+    [OPT_MODEL] = {"model", 'm', CLI_FILE, "PACK", NULL, AT(model), 0, 0,
+                   "The text encoder: a pack, or the name of one in the folder of models. Without it: the only one there."},
+    [OPT_BATCH_SIZE] = {"batch-size", 0, CLI_INT, "N", NULL, AT(batch_size), 1, 1000000,
+                        "Texts computed together, at most; 256 by default. Memory does not depend on it: how many tokens "
+                        "are computed together follows from --budget. Without it: EMBEDDING_BATCH_SIZE."},
+    [OPT_IDS] = {"ids", 0, CLI_FLAG, NULL, NULL, AT(ids), 0, 0,
+                 "Lines are token ids separated by blanks, taken as they are: nothing is added or cut."},
+    [OPT_QUERY] = {"query", 0, CLI_FLAG, NULL, NULL, AT(query), 0, 0,
+                   "The texts are questions: models trained with an instruction for those get it."},
+    [OPT_TO_VECTORS] = {"output", 'o', CLI_FILE, "FILE", NULL, AT(output), 0, 0,
+                        "Where the vectors go. Without it, or with -: standard output."},
+    [OPT_VECTOR_FORMAT] = {"format", 'f', CLI_CHOICE, NULL, "npy|jsonl", AT(format), 0, 0,
+                           "npy: one array of f32; jsonl: a list a line. Without it: npy, or what FILE ends in."},
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
                   "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0 ..."},
@@ -170,6 +189,18 @@ const cli_command cli_commands[] = {
     {"backup", "FOLDER", 1, 1, "folder", BIT(OPT_LIBRARY) | TALK, "copy the library while it is in use",
      "FOLDER must not exist or be empty; it is a library like the first one afterwards.",
      "earshot backup /media/usb/earshot", cli_run_backup},
+    {"embed", "[TEXTFILE]", 0, 1, "file",
+     BIT(OPT_MODELS) | BIT(OPT_MODEL) | BIT(OPT_TO_VECTORS) | BIT(OPT_VECTOR_FORMAT) | BIT(OPT_IDS) | BIT(OPT_QUERY) |
+         BIT(OPT_BATCH_SIZE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS) | TALK,
+     "turn texts into vectors",
+     "One text a line, from TEXTFILE or standard input: blank lines are texts, too, nothing is stripped, the order stays. "
+     "A text longer than the model takes loses its end, and a note says so.\n\n"
+     "EMBEDDING_DEVICE and EMBEDDING_BATCH_SIZE in the environment stand in for --device and --batch-size.",
+     "earshot embed --model minilm -o vectors.npy texts.txt", cli_run_embed},
+    {"tokenize", "", 0, 0, "", BIT(OPT_MODELS) | BIT(OPT_MODEL) | TALK, "print the token ids of texts",
+     "A line of ids, separated by blanks, for each line of standard input: the text alone, without what the model's frame "
+     "adds; added tokens that it spells are recognised.",
+     "echo 'Hello world' | earshot tokenize --model minilm", cli_run_tokenize},
     {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
      "print who lives where in memory, before anything runs",
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "

@@ -14,13 +14,13 @@
 
 /* What the user asked for: every option of every command, at its default where it was not given. */
 typedef struct cli_settings {
-    const char *library, *models, *asr, *device, *language, *task, *prompt, *name, *dtype, *attention, *with, *svg, *output,
+    const char *library, *models, *model, *asr, *device, *language, *task, *prompt, *name, *dtype, *attention, *with, *svg, *output,
         *format;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     double temperature; /* < 0: with fallback */
-    int64_t threads, track, max_line_width, max_lines;
-    bool again, sequential, vtt_words, text, man, json, quiet, verbose, help;
+    int64_t threads, batch_size, track, max_line_width, max_lines;
+    bool again, ids, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
     int n_args;
 } cli_settings;
@@ -90,6 +90,8 @@ int cli_run_remove(const cli_settings *s);
 int cli_run_compact(const cli_settings *s);
 int cli_run_check(const cli_settings *s);
 int cli_run_backup(const cli_settings *s);
+int cli_run_embed(const cli_settings *s);
+int cli_run_tokenize(const cli_settings *s);
 int cli_run_plan(const cli_settings *s);
 int cli_run_bench(const cli_settings *s);
 int cli_run_doctor(const cli_settings *s);

@@ -4,6 +4,7 @@
  * Two handles. An es_engine holds the models: where they lie, on which device they run, in how much memory. An es_library
  * is a folder with everything known of every recording. They meet in es_engine_ingest(), which walks files through
  * decoding, transcription and storing; es_engine_transcribe() does the middle part for samples that are already at hand.
+ * An es_encoder, beside them, turns texts into vectors that lie close where the texts mean the same.
  *
  *     es_error error = {0};
  *     es_engine_options options = ES_ENGINE_OPTIONS;
@@ -264,6 +265,39 @@ typedef struct es_ingest_report {
 ES_API int es_engine_ingest(es_engine *engine, es_library *library, const char *const *paths, size_t n,
                             const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
                             es_error *error);
+
+/* ---- meaning: texts as vectors ---- */
+
+typedef struct es_encoder es_encoder;
+
+typedef struct es_encoder_options {
+    size_t size;
+    const char *models; /* folder of packs; NULL: es_default_models() */
+    const char *model;  /* a pack's path, or its name in that folder; NULL: the only text encoder there */
+    const char *device; /* "auto", "cpu", "cuda", "cuda:N"; NULL: auto */
+    uint64_t budget;    /* bytes the encoder may hold on its device; 0: the default of that device */
+    int threads;        /* of the CPU; 0: all cores */
+    int batch_size;     /* texts computed together, at most; 0: 256. Memory does not depend on it, vectors neither */
+} es_encoder_options;
+#define ES_ENCODER_OPTIONS {.size = sizeof(es_encoder_options)}
+
+/* Finds the pack and opens its tokenizer; memory is taken and weights are read when the first vector is asked for. */
+ES_API int es_encoder_open(es_encoder **out, const es_encoder_options *options, es_error *error);
+ES_API void es_encoder_close(es_encoder *encoder);
+ES_API int es_encoder_width(const es_encoder *encoder); /* numbers of a vector */
+
+/* Vectors of length 1 of n texts of bytes[i] bytes each, as they are: vectors [n, width]. A text that is longer than the
+ * model takes loses its end, which a message counts. query: the texts are questions; models that were trained with an
+ * instruction for those get it. */
+ES_API int es_encoder_embed(es_encoder *encoder, const char *const *texts, const size_t *bytes, size_t n, bool query,
+                            float *vectors, es_error *error);
+/* The same of token ids as they are, nothing added: text i is ids[bounds[i] .. bounds[i + 1]), at least one. */
+ES_API int es_encoder_embed_ids(es_encoder *encoder, const int32_t *ids, const size_t *bounds, size_t n, float *vectors,
+                                es_error *error);
+/* Token ids of a text alone, without what the model's frame adds; added tokens that it spells are recognised. At most room
+ * are written; *n: how many there are. */
+ES_API int es_encoder_tokenize(const es_encoder *encoder, const char *text, size_t bytes, int32_t *ids, size_t room,
+                               size_t *n, es_error *error);
 
 /* ---- models, memory, machine ---- */
 

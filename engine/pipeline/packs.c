@@ -1,5 +1,5 @@
 /*
- * packs.c - which packs a folder holds, and which of them serves as the speech model.
+ * packs.c - which packs a folder holds, and which of them serves as the speech model or the text encoder.
  *
  * Only the header of each file is read: a folder of large packs is scanned in milliseconds. Whether the bytes still are
  * those that were written is another question, which reads them all (es_pack_verify) and which `doctor` asks.
@@ -186,4 +186,51 @@ int es_packs_choose_asr(const es_packs *p, const char *name, const es_pack_entry
                    "%s: there is no model pack here; make one with `earshot convert FOLDER` from a Whisper model "
                    "(CTranslate2 or Hugging Face), or run tools/fetch-models",
                    shown);
+}
+
+/* "minilm, gte": names of the good packs that encode text. */
+static void encoders_of(char *out, size_t room, const es_packs *p)
+{
+    char bert[190], qwen2[190];
+
+    names_of(bert, sizeof bert, p, "bert");
+    names_of(qwen2, sizeof qwen2, p, "qwen2");
+    snprintf(out, room, "%s%s%s", bert, *bert && *qwen2 ? ", " : "", qwen2);
+}
+
+int es_packs_choose_encoder(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err)
+{
+    const es_pack_entry *only = NULL, *broken = NULL;
+    char shown[400], wanted[100], names[400] = "";
+    size_t n = 0;
+
+    *out = NULL;
+    es_printable(shown, sizeof shown, p->folder);
+    es_printable(wanted, sizeof wanted, name ? name : "");
+    for (size_t i = 0; i < p->n; i++) {
+        const es_pack_entry *e = &p->at[i];
+        bool encodes = !e->fault && (!strcmp(e->architecture, "bert") || !strcmp(e->architecture, "qwen2"));
+        if (name && is_called(e, name)) {
+            if (e->fault) return es_fail(err, ES_EMODEL, "%s", e->fault);
+            if (!encodes)
+                return es_fail(err, ES_EMODEL, "%s is a pack of the architecture %s; a text encoder has bert or qwen2", wanted,
+                               e->architecture);
+            *out = e;
+            return ES_OK;
+        }
+        if (e->fault) broken = e;
+        if (encodes) only = e, n++;
+    }
+    if (n) encoders_of(names, sizeof names, p);
+    if (name && n) return es_fail(err, ES_ENOTFOUND, "%s: there is no text encoder called %s here, only %s", shown, wanted, names);
+    if (n > 1) return es_fail(err, ES_EARG, "%s holds several text encoders; choose with --model: %s", shown, names);
+    if (n == 1) {
+        *out = only;
+        return ES_OK;
+    }
+    if (broken && p->n == 1) return es_fail(err, ES_EMODEL, "%s", broken->fault);
+    return es_fail(err, ES_ENOTFOUND,
+                   "%s: there is no text encoder%s%s here; make one with `earshot convert FOLDER` from all-MiniLM-L6-v2 or "
+                   "gte-Qwen2, or run tools/fetch-models",
+                   shown, name ? " called " : "", wanted);
 }

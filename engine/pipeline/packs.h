@@ -32,5 +32,7 @@ void es_packs_done(es_packs *p);
 /* The speech model: the one called name (by metadata or file name), or with NULL the only one. On failure the sentence
  * says what there is, or how to get a pack where there is none. *out is borrowed from the list. */
 int es_packs_choose_asr(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err);
+/* The text encoder (architecture bert or qwen2), in the same way. */
+int es_packs_choose_encoder(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err);
 
 #endif

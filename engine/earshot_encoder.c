@@ -1,0 +1,82 @@
+/*
+ * earshot_encoder.c - the public door, part for meaning: texts and token ids as vectors.
+ */
+#include <stdlib.h>
+
+#include "door.h"
+#include "pipeline/embedding.h"
+
+struct es_encoder {
+    es_embedding *embedding;
+};
+
+int es_encoder_open(es_encoder **out, const es_encoder_options *options, es_error *error)
+{
+    es_encoder_options o = ES_ENCODER_OPTIONS;
+    es_encoder *e = NULL;
+    es_err err = {0};
+    char models[4096];
+    int rc = ES_OK;
+
+    *out = NULL;
+    if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_encoder_options has no valid size");
+    if (rc == ES_OK && (o.threads < 0 || o.threads > 1024)) rc = es_fail(&err, ES_EARG, "%d is no number of threads", o.threads);
+    if (rc == ES_OK && o.batch_size < 0) rc = es_fail(&err, ES_EARG, "%d is no number of texts", o.batch_size);
+    if (rc == ES_OK && !o.models) {
+        es_error place = {0};
+        rc = es_default_models(models, sizeof models, &place);
+        if (rc != ES_OK) rc = es_fail(&err, rc, "%s", place.text);
+        o.models = models;
+    }
+    if (rc == ES_OK && !(e = calloc(1, sizeof *e))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
+    if (rc == ES_OK) {
+        const es_embedding_options inner = {.models = o.models,
+                                            .model = o.model,
+                                            .device = o.device,
+                                            .budget = o.budget,
+                                            .threads = o.threads,
+                                            .texts = o.batch_size};
+        rc = es_embedding_open(&e->embedding, &inner, &err);
+    }
+    if (rc == ES_OK) {
+        *out = e;
+        e = NULL; /* the caller's from here on */
+    }
+    es_encoder_close(e);
+    return es_door_give(error, rc, &err);
+}
+
+void es_encoder_close(es_encoder *encoder)
+{
+    if (!encoder) return;
+    es_embedding_close(encoder->embedding);
+    free(encoder);
+}
+
+int es_encoder_width(const es_encoder *encoder)
+{
+    return es_embedding_width(encoder->embedding);
+}
+
+int es_encoder_embed(es_encoder *encoder, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,
+                     es_error *error)
+{
+    es_err err = {0};
+
+    return es_door_give(error, es_embedding_texts(encoder->embedding, texts, bytes, n, query, vectors, &err), &err);
+}
+
+int es_encoder_embed_ids(es_encoder *encoder, const int32_t *ids, const size_t *bounds, size_t n, float *vectors, es_error *error)
+{
+    es_err err = {0};
+
+    return es_door_give(error, es_embedding_ids(encoder->embedding, ids, bounds, n, vectors, &err), &err);
+}
+
+int es_encoder_tokenize(const es_encoder *encoder, const char *text, size_t bytes, int32_t *ids, size_t room, size_t *n,
+                        es_error *error)
+{
+    es_err err = {0};
+
+    return es_door_give(error, es_embedding_tokenize(encoder->embedding, text, bytes, ids, room, n, &err), &err);
+}

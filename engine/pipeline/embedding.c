@@ -1,0 +1,312 @@
+/*
+ * embedding.c - from texts to vectors.
+ *
+ *     texts -> ids, framed and cut -> steps -> vectors, in the order of the texts
+ *
+ * A step takes texts while there is room for them, in tokens (which the plan decides) and in texts (which the caller
+ * bounds). So the memory a step needs is known before the first text is read, whatever the ceiling in texts is: a budget
+ * that is too small for the preferred number of tokens gets half of them, and half of that, until the plan fits. What a
+ * step holds beside a text never changes the text's vector.
+ */
+#define _GNU_SOURCE
+#include "pipeline/embedding.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "models/embedder.h"
+#include "pipeline/packs.h"
+#include "pipeline/session.h"
+#include "text/tokens.h"
+
+/* Tokens of a step. Past a few thousand a step only gets longer; Qwen2's models take texts of 8192 tokens by default. */
+enum { TOKENS_BERT = 4096, TOKENS_QWEN2 = 8192, LEAST_TOKENS = 64, TEXTS = 256, MOST_TEXTS = 4096 };
+
+struct es_embedding {
+    es_embedding_options options; /* its texts are not kept */
+    es_device_choice where;
+    char name[64];
+    es_weights *pack; /* until ready */
+    es_embedder_dims dims;
+    es_tokens *tokens; /* NULL: the pack takes ids only */
+    es_plan *plan;
+    es_device *device;
+    es_arena *arena;
+    es_embedder *embedder;
+    int32_t *ids;    /* [step tokens + longest]: the step's, then room for the next text */
+    int32_t *bounds; /* [step texts + 1] */
+    es_embedder_limits limits;
+    bool ready;
+};
+
+/* ---- opening ---- */
+
+static int choose(char **path, const es_embedding_options *o, es_err *err)
+{
+    const es_pack_entry *entry = NULL;
+    es_packs packs = {0};
+    struct stat st;
+    /* A bare name is a pack's; that a folder here happens to be called so means nothing. */
+    bool is_path = o->model && stat(o->model, &st) == 0 && (S_ISREG(st.st_mode) || strchr(o->model, '/'));
+    int rc = es_packs_scan(&packs, is_path ? o->model : o->models, err);
+
+    if (rc == ES_OK) rc = es_packs_choose_encoder(&packs, is_path ? NULL : o->model, &entry, err);
+    if (rc == ES_OK && !(*path = strdup(entry->path))) rc = es_fail(err, ES_ENOMEM, "not enough memory");
+    es_packs_done(&packs);
+    return rc;
+}
+
+static int open_tokens(es_embedding *e, es_err *err)
+{
+    const es_weight *t = es_weights_find(e->pack, "tokenizer.tokens"), *added = es_weights_find(e->pack, "tokenizer.added");
+    es_token_tables tables = {0};
+
+    if (t && t->dtype == ES_U8) tables.tokens = t->p, tables.tokens_bytes = t->bytes;
+    if (added && added->dtype == ES_U8) tables.added = added->p, tables.added_bytes = added->bytes;
+    return es_tokens_open(&e->tokens, &tables, es_pack_config(e->pack), es_weights_path(e->pack), err);
+}
+
+int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err)
+{
+    es_embedding *e = calloc(1, sizeof *e);
+    char *path = NULL;
+    int rc = e ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory");
+
+    *out = NULL;
+    if (rc == ES_OK) {
+        e->options = *o;
+        e->options.models = e->options.model = e->options.device = NULL; /* not ours to keep */
+        rc = es_session_choose(&e->where, o->device, true, err);
+    }
+    if (rc == ES_OK) rc = choose(&path, o, err);
+    if (rc == ES_OK) rc = es_pack_open(&e->pack, path, err);
+    if (rc == ES_OK) rc = es_embedder_dims_read(&e->dims, e->pack, err);
+    if (rc == ES_OK) rc = open_tokens(e, err);
+    if (rc == ES_OK) {
+        snprintf(e->name, sizeof e->name, "%s", es_pack_name(e->pack));
+        *out = e;
+        e = NULL; /* the caller's from here on */
+    }
+    free(path);
+    es_embedding_close(e);
+    return rc;
+}
+
+void es_embedding_close(es_embedding *e)
+{
+    if (!e) return;
+    es_embedder_close(e->embedder);
+    es_arena_close(e->arena);
+    es_plan_close(e->plan);
+    es_device_close(e->device);
+    es_tokens_close(e->tokens);
+    es_weights_close(e->pack);
+    free(e->ids);
+    free(e->bounds);
+    free(e);
+}
+
+/* ---- making ready ---- */
+
+/* Plans steps of as many tokens as the budget allows. */
+static int plan_steps(es_embedding *e, uint64_t budget, es_err *err)
+{
+    int tokens = e->dims.qwen2 ? TOKENS_QWEN2 : TOKENS_BERT, texts = e->options.texts ? e->options.texts : TEXTS;
+
+    for (;; tokens /= 2) {
+        es_err why = {0};
+        /* Every text has a token at least, so more texts than tokens are never in a step. */
+        e->limits = (es_embedder_limits){.tokens = tokens, .texts = texts < MOST_TEXTS ? texts : MOST_TEXTS};
+        if (e->limits.texts > tokens) e->limits.texts = tokens;
+        int rc = es_plan_open(&e->plan, e->where.backend, e->options.threads, &why);
+        if (rc == ES_OK) rc = es_embedder_plan(&e->embedder, e->plan, e->name, e->pack, &e->dims, e->limits, &why);
+        if (rc == ES_OK) rc = es_plan_finish(e->plan, budget, &why);
+        if (rc == ES_OK) return ES_OK;
+        if (rc != ES_EBUDGET || tokens / 2 < LEAST_TOKENS) return es_fail(err, rc, "%s", why.text);
+        es_embedder_close(e->embedder);
+        es_plan_close(e->plan);
+        e->embedder = NULL, e->plan = NULL;
+    }
+}
+
+static int device_fault(const es_fault *why, es_err *err)
+{
+    return es_fail(err, ES_EDEVICE, "%s", why->text[0] ? why->text : "the device cannot be opened");
+}
+
+int es_embedding_ready(es_embedding *e, es_err *err)
+{
+    uint64_t budget = e->options.budget;
+    es_device_facts facts;
+    es_fault why = {0};
+    int rc = ES_OK;
+
+    if (e->ready) return ES_OK;
+    if (e->plan || e->device) return es_fail(err, ES_EMODEL, "the text encoder could not be made ready before; open it again");
+    if (e->where.why_cpu[0]) es_log(ES_LOG_INFO, "the text encoder runs on the CPU: %s", e->where.why_cpu);
+    if (es_device_open(&e->device, e->where.backend, e->where.index, e->options.threads, NULL, &why)) return device_fault(&why, err);
+    es_device_describe(e->device, &facts);
+    if (!budget) budget = es_session_default_budget(e->where.backend, facts.bytes_free);
+    rc = plan_steps(e, budget, err);
+    if (rc == ES_OK) rc = es_arena_open(&e->arena, e->plan, e->device, err);
+    if (rc == ES_OK) rc = es_arena_load(e->arena, err);
+    if (rc == ES_OK && es_device_sync(e->device, &why)) rc = device_fault(&why, err);
+    if (rc != ES_OK) return rc;
+    es_embedder_start(e->embedder, e->arena);
+    e->ids = malloc(((size_t)e->limits.tokens + (size_t)es_embedder_longest(e->embedder)) * sizeof *e->ids);
+    e->bounds = malloc(((size_t)e->limits.texts + 1) * sizeof *e->bounds);
+    if (!e->ids || !e->bounds) return es_fail(err, ES_ENOMEM, "not enough memory for %d tokens", e->limits.tokens);
+    es_weights_close(e->pack); /* its weights are in the arena: mapped, they would be resident twice */
+    e->pack = NULL;
+    e->ready = true;
+    es_log(ES_LOG_NOTE, "Embedding model %s (%d dimensions, up to %d tokens a text) is loaded on %s", e->name, e->dims.d_model,
+           es_embedder_longest(e->embedder), facts.name);
+    return ES_OK;
+}
+
+int es_embedding_width(const es_embedding *e)
+{
+    return e->dims.d_model;
+}
+
+int es_embedding_longest(const es_embedding *e)
+{
+    return e->embedder ? es_embedder_longest(e->embedder) : 0;
+}
+
+uint64_t es_embedding_arena_bytes(const es_embedding *e)
+{
+    es_plan_totals totals = {0};
+
+    if (e->ready) es_plan_totals_get(e->plan, &totals);
+    return totals.arena;
+}
+
+/* ---- texts to ids ---- */
+
+static int need_tokens(const es_embedding *e, es_err *err)
+{
+    return e->tokens ? ES_OK
+                     : es_fail(err, ES_EMODEL, "%s has no tokenizer: it takes token ids only (earshot embed --ids)", e->name);
+}
+
+int es_embedding_tokenize(const es_embedding *e, const char *text, size_t bytes, int32_t *ids, size_t room, size_t *n, es_err *err)
+{
+    int rc = need_tokens(e, err);
+
+    *n = 0;
+    if (rc != ES_OK) return rc;
+    *n = es_tokens_plain(e->tokens, text, bytes, ids, room);
+    return *n == SIZE_MAX ? es_fail(err, ES_ENOMEM, "not enough memory for the tokens of %zu bytes", bytes) : ES_OK;
+}
+
+/* ---- ids to vectors ---- */
+
+/* A step that is being filled: texts and tokens so far, and where its vectors go. */
+typedef struct step {
+    es_embedding *e;
+    int texts;
+    float *vectors;
+} step;
+
+static int flush(step *s, es_err *err)
+{
+    int rc = ES_OK;
+
+    if (s->texts) rc = es_embedder_step(s->e->embedder, s->e->ids, s->e->bounds, s->texts, s->vectors, err);
+    s->vectors += (size_t)s->texts * (size_t)s->e->dims.d_model;
+    s->texts = 0;
+    return rc;
+}
+
+/* Takes the n ids that were written behind those of the step. */
+static int take(step *s, int n, es_err *err)
+{
+    es_embedding *e = s->e;
+    int used = s->texts ? e->bounds[s->texts] : 0, rc = ES_OK;
+
+    if (used + n > e->limits.tokens || s->texts == e->limits.texts) {
+        rc = flush(s, err);
+        memmove(e->ids, e->ids + used, (size_t)n * sizeof *e->ids);
+        used = 0;
+    }
+    e->bounds[s->texts++] = used;
+    e->bounds[s->texts] = used + n;
+    return rc;
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void tell_rate(size_t n, double began)
+{
+    double seconds = now() - began;
+
+    es_log(ES_LOG_NOTE, "Embedding generation: %zu texts in %.2f s (%.1f texts/sec)", n, seconds,
+           seconds > 0 ? (double)n / seconds : 0.0);
+}
+
+int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,
+                       es_err *err)
+{
+    step s = {.e = e, .vectors = vectors};
+    size_t cut = 0;
+    double began;
+    int rc = need_tokens(e, err);
+
+    if (rc == ES_OK) rc = es_embedding_ready(e, err);
+    if (rc != ES_OK) return rc;
+    size_t longest = (size_t)es_embedder_longest(e->embedder);
+    es_log(ES_LOG_NOTE, "Processing embedding batch: %zu total texts", n);
+    began = now();
+    for (size_t i = 0; i < n && rc == ES_OK; i++) {
+        size_t all = 0, used = s.texts ? (size_t)e->bounds[s.texts] : 0;
+        size_t k = es_tokens_framed(e->tokens, texts[i], bytes[i], query, e->ids + used, longest, &all);
+        if (k == SIZE_MAX) return es_fail(err, ES_ENOMEM, "not enough memory for the tokens of text %zu, of %zu bytes", i + 1, bytes[i]);
+        cut += all > k;
+        rc = take(&s, (int)k, err);
+    }
+    if (rc == ES_OK) rc = flush(&s, err);
+    if (rc != ES_OK) return rc;
+    if (cut) es_log(ES_LOG_NOTE, "%zu of %zu texts have more than %zu tokens: what is behind them is left out", cut, n, longest);
+    tell_rate(n, began);
+    return ES_OK;
+}
+
+int es_embedding_ids(es_embedding *e, const int32_t *ids, const size_t *bounds, size_t n, float *vectors, es_err *err)
+{
+    step s = {.e = e, .vectors = vectors};
+    int rc = es_embedding_ready(e, err);
+
+    if (rc != ES_OK) return rc;
+    /* Everything is looked at before anything is computed. */
+    size_t longest = (size_t)es_embedder_longest(e->embedder);
+    for (size_t i = 0; i < n; i++) {
+        size_t length = bounds[i + 1] - bounds[i];
+        if (length == 0 || length > longest)
+            return es_fail(err, ES_EARG, "text %zu has %zu token ids: 1 to %zu are taken", i + 1, length, longest);
+        for (size_t k = bounds[i]; k < bounds[i + 1]; k++)
+            if (ids[k] < 0 || ids[k] >= e->dims.vocab)
+                return es_fail(err, ES_EARG, "token %zu of text %zu is %d: %s has 0 to %d", k - bounds[i] + 1, i + 1, ids[k],
+                               e->name, e->dims.vocab - 1);
+    }
+    es_log(ES_LOG_NOTE, "Processing embedding batch: %zu total texts", n);
+    double began = now();
+    for (size_t i = 0; i < n && rc == ES_OK; i++) {
+        size_t length = bounds[i + 1] - bounds[i], used = s.texts ? (size_t)e->bounds[s.texts] : 0;
+        memcpy(e->ids + used, ids + bounds[i], length * sizeof *ids);
+        rc = take(&s, (int)length, err);
+    }
+    if (rc == ES_OK) rc = flush(&s, err);
+    if (rc == ES_OK) tell_rate(n, began);
+    return rc;
+}

@@ -1,0 +1,47 @@
+/*
+ * embedding.h - texts in, vectors out: a text encoder's pack, its tokenizer, its plan and its device.
+ *
+ * es_embedding_open() maps the pack and opens the tokenizer; the model is planned, memory is taken and weights are read
+ * when the first vector is asked for. Used from one thread.
+ */
+#ifndef ES_EMBEDDING_H
+#define ES_EMBEDDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+typedef struct es_embedding es_embedding;
+
+typedef struct es_embedding_options {
+    const char *models; /* folder of packs */
+    const char *model;  /* a pack's path, or its name in that folder; NULL: the only text encoder there */
+    const char *device; /* as es_session_options */
+    uint64_t budget;    /* bytes; 0: the device's default */
+    int threads;        /* of the CPU; 0: its cores */
+    int texts;          /* of one step, at most; 0: a default. How many tokens a step has follows from the budget */
+} es_embedding_options;
+
+int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err);
+void es_embedding_close(es_embedding *e); /* accepts NULL */
+int es_embedding_ready(es_embedding *e, es_err *err); /* does what costs time and memory; called again, nothing */
+
+int es_embedding_width(const es_embedding *e); /* of a vector */
+/* Once ready: tokens that one text may have, the frame counted, and bytes of the arena. */
+int es_embedding_longest(const es_embedding *e);
+uint64_t es_embedding_arena_bytes(const es_embedding *e);
+
+/* Ids of the text alone, as es_tokens_plain; *n: how many there are. ES_EMODEL where the pack has no tokenizer. */
+int es_embedding_tokenize(const es_embedding *e, const char *text, size_t bytes, int32_t *ids, size_t room, size_t *n,
+                          es_err *err);
+
+/* vectors [n, width]. A text that is longer than the model or the plan takes loses its end, and a note counts those.
+ * query: the texts ask for others (es_tokens_framed). */
+int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,
+                       es_err *err);
+/* The same of ids as they are: text i is ids[bounds[i] .. bounds[i + 1]). Empty and too long ones are refused. */
+int es_embedding_ids(es_embedding *e, const int32_t *ids, const size_t *bounds, size_t n, float *vectors, es_err *err);
+
+#endif

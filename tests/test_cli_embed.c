@@ -1,0 +1,363 @@
+/*
+ * test_cli_embed.c - `earshot embed` and `earshot tokenize` as a user runs them: ids and vectors against the references'
+ * and the library's, the environment's words, memory that follows from the budget, and bad input.
+ */
+#define _GNU_SOURCE
+#include "test.h"
+
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "earshot.h"
+#include "seeded.h"
+
+#ifndef ES_BINARY_DIR
+#error "the folder of the build must be known"
+#endif
+
+enum { WIDTH = 384 };
+
+static const char *folder; /* of the running test */
+
+static const char *at(const char *name) /* a path in the test's folder, in a ring */
+{
+    static char ring[16][4400];
+    static int i;
+
+    i = (i + 1) % 16;
+    snprintf(ring[i], sizeof ring[i], "%s/%s", folder, name);
+    return ring[i];
+}
+
+static char *slurp(const char *path, size_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    struct stat st = {0};
+    char *text = NULL;
+
+    *n = 0;
+    if (f && fstat(fileno(f), &st) == 0 && (text = calloc(1, (size_t)st.st_size + 1))) *n = fread(text, 1, (size_t)st.st_size, f);
+    if (f) fclose(f);
+    return text ? text : calloc(1, 1);
+}
+
+static void write_file(const char *name, const char *text, size_t n)
+{
+    FILE *f = fopen(at(name), "wb");
+
+    CHECK(f && fwrite(text, 1, n, f) == n, "cannot write %s", name);
+    if (f) fclose(f);
+}
+
+/* Runs "earshot ..." by the shell in the test's folder; what it says goes to out and err there. The exit code. */
+static int run(const char *before, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int run(const char *before, const char *format, ...)
+{
+    char words[2000], line[9000];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(words, sizeof words, format, ap);
+    va_end(ap);
+    snprintf(line, sizeof line, "cd '%s' && XDG_DATA_HOME='%s/data' EMBEDDING_DEVICE=cpu %s '%s/earshot' %s >out 2>err", folder, folder,
+             before, ES_BINARY_DIR, words);
+    int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void expect(const char *file, int line, int code, int want, const char *in_err)
+{
+    size_t n;
+    char *err = slurp(at("err"), &n);
+
+    if (code != want) es_test_fail(file, line, "it ended with %d, expected %d; it said: %s", code, want, err);
+    if (in_err && !strstr(err, in_err)) es_test_fail(file, line, "\"%s\" is not in its complaint: %s", in_err, err);
+    if (strstr(err, "AddressSanitizer") || strstr(err, "runtime error")) es_test_fail(file, line, "%s", err);
+    free(err);
+}
+#define RUN(want, in_err, ...) expect(__FILE__, __LINE__, run("", __VA_ARGS__), want, in_err)
+
+/* The vectors of an .npy in the folder, f32 [n, WIDTH]. */
+static float *vectors(const char *name, size_t n, size_t width)
+{
+    int n_dims = 0;
+    size_t dims[4] = {0};
+    double *d = es_test_npy(at(name), &n_dims, dims);
+    float *v = calloc(n * width + 1, sizeof *v);
+
+    CHECK(d && n_dims == 2 && dims[0] == n && dims[1] == width, "%s is %d-dimensional, [%zu, %zu], expected [%zu, %zu]", name, n_dims,
+          dims[0], dims[1], n, width);
+    for (size_t i = 0; d && dims[0] == n && dims[1] == width && i < n * width; i++) v[i] = (float)d[i];
+    free(d);
+    return v;
+}
+
+/* Makes minilm.pack in the test's folder; false, and the test is skipped, without the model. */
+static bool setup(void)
+{
+    const char *source = es_test_data("models/minilm");
+
+    folder = es_test_folder();
+    if (!source) {
+        es_test_skip("ES_TEST_DATA/models/minilm");
+        return false;
+    }
+    RUN(0, NULL, "convert '%s' --name minilm -o minilm.pack", source);
+    return true;
+}
+
+/* The reference's texts that are one line: the same ids and the same vectors, to rounding; as jsonl the same bits. */
+static void minilm_is_the_reference(void)
+{
+    const char *golden = es_test_data("goldens/text/minilm.json"), *npy = es_test_data("goldens/text/minilm_vectors_fp16_weights.npy");
+    int row[64], n = 0, r = 0, n_dims;
+    size_t dims[4], bytes;
+    es_json *j = NULL;
+    es_err err = {0};
+
+    if (!setup()) return;
+    double *want = npy ? es_test_npy(npy, &n_dims, dims) : NULL;
+    if (!golden || !want || es_json_read(&j, golden, 1 << 24, &err)) {
+        es_test_skip("ES_TEST_DATA/goldens/text");
+        free(want);
+        return;
+    }
+    const es_json_node *ids[64];
+    FILE *f = fopen(at("texts"), "wb");
+    for (const es_json_node *e = es_json_first(es_json_get(es_json_root(j), "texts")); e && n < 64; e = es_json_next(e), r++) {
+        const char *text = es_json_string(es_json_get(e, "text"));
+        if (strchr(text, '\n')) continue;
+        fprintf(f, "%s\n", text);
+        row[n] = r, ids[n++] = es_json_get(e, "ids");
+    }
+    fclose(f);
+    CHECK(n > 30, "only %d texts are one line", n);
+    RUN(0, NULL, "tokenize --model minilm.pack < texts");
+    char *out = slurp(at("out"), &bytes), *p = out;
+    for (int i = 0; i < n; i++) {
+        const es_json_node *id = es_json_next(es_json_first(ids[i])); /* behind [CLS] */
+        int64_t v = 0;
+        for (int k = 0; *p != '\n' && *p; k++) {
+            long have = strtol(p, &p, 10);
+            if (*p == ' ') p++;
+            if (k >= 254) continue; /* the reference's ids are cut */
+            CHECK(es_json_int(id, 0, 1 << 20, &v) && v == have, "text %d, id %d: %ld, expected %lld", i, k, have, (long long)v);
+            id = es_json_next(id);
+        }
+        CHECK(id && !es_json_next(id), "text %d has other ids", i);
+        if (*p) p++;
+    }
+    CHECK(!*p, "there are more lines than texts");
+    free(out);
+    RUN(0, "Embedding model minilm", "embed --model minilm.pack -o v.npy texts");
+    float *have = vectors("v.npy", (size_t)n, WIDTH);
+    double worst = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < WIDTH; k++) worst = fmax(worst, fabs((double)have[i * WIDTH + k] - want[row[i] * WIDTH + k]));
+    CHECK(worst <= 1e-6, "a coordinate is off by %g", worst);
+    /* The same bits from a list a line, from the library, and from the folder of models by name. */
+    RUN(0, NULL, "embed --model minilm.pack -o v.jsonl < texts");
+    char *list = slurp(at("v.jsonl"), &bytes);
+    p = list;
+    for (int i = 0; i < n * WIDTH && *p; i++) {
+        while (*p == '[' || *p == ']' || *p == '\n' || *p == ',') p++;
+        float v = strtof(p, &p);
+        CHECK(v == have[i], "number %d of the list is %.9g, expected %.9g", i, (double)v, (double)have[i]);
+    }
+    free(list);
+    mkdir(at("models"), 0755);
+    CHECK(link(at("minilm.pack"), at("models/minilm.pack")) == 0, "no link");
+    RUN(0, NULL, "embed --models models --model minilm -f npy - < texts");
+    CHECK(rename(at("out"), at("named.npy")) == 0, "no output");
+    float *named = vectors("named.npy", (size_t)n, WIDTH);
+    CHECK(!memcmp(named, have, (size_t)n * WIDTH * sizeof *have), "other bits by name");
+    free(named);
+    free(have);
+    es_json_close(j);
+    free(want);
+}
+
+/* 103 texts with a ceiling of 256 under a budget for far fewer: the seed's words, and the same bits as one by one. */
+static void words_of_the_environment(void)
+{
+    enum { N = 103 };
+    size_t n;
+
+    if (!setup()) return;
+    FILE *f = fopen(at("texts"), "wb");
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < (i * 37) % 17; k++) fprintf(f, "%s%d", k ? " word" : "", (i * 31 + k * 7) % 1000);
+        fputc('\n', f); /* every now and then nothing before it */
+    }
+    fclose(f);
+    int code = run("EMBEDDING_BATCH_SIZE=256", "embed --model minilm.pack --budget 60M -o a.npy texts");
+    expect(__FILE__, __LINE__, code, 0, "Processing embedding batch: 103 total texts");
+    char *err = slurp(at("err"), &n);
+    CHECK(strstr(err, "is loaded on ") && strstr(err, "Embedding generation: 103 texts in ") && strstr(err, " texts/sec)"),
+          "a line is missing: %s", err);
+    free(err);
+    code = run("EMBEDDING_BATCH_SIZE=1", "embed --model minilm.pack -q -o b.npy texts");
+    expect(__FILE__, __LINE__, code, 0, NULL);
+    RUN(0, NULL, "embed --model minilm.pack -q --threads 1 --batch-size 7 -o c.npy texts");
+    float *a = vectors("a.npy", N, WIDTH), *b = vectors("b.npy", N, WIDTH), *c = vectors("c.npy", N, WIDTH);
+    CHECK(!memcmp(a, b, N * WIDTH * sizeof *a), "other bits one by one");
+    CHECK(!memcmp(a, c, N * WIDTH * sizeof *a), "other bits in sevens on one thread");
+    free(a), free(b), free(c);
+    /* Options win; what is wrong is said. */
+    write_file("one", "hello\n", 6);
+    code = run("EMBEDDING_BATCH_SIZE=many", "embed --model minilm.pack texts");
+    expect(__FILE__, __LINE__, code, 2, "EMBEDDING_BATCH_SIZE is a whole number of texts from 1 on, not many");
+    code = run("EMBEDDING_BATCH_SIZE=many", "embed --model minilm.pack --batch-size 4 -o d.npy one");
+    expect(__FILE__, __LINE__, code, 0, NULL);
+    code = run("EMBEDDING_DEVICE=tpu", "embed --model minilm.pack texts");
+    expect(__FILE__, __LINE__, code, 2, "not tpu");
+    code = run("EMBEDDING_DEVICE=tpu", "embed --model minilm.pack --device cpu -o d.npy one");
+    expect(__FILE__, __LINE__, code, 0, NULL);
+    RUN(3, "budget", "embed --model minilm.pack --budget 1M texts");
+}
+
+static void odd_texts(void)
+{
+    size_t n;
+
+    if (!setup()) return;
+    write_file("none", "", 0);
+    RUN(0, "0 total texts", "embed --model minilm.pack -o v.npy none");
+    free(vectors("v.npy", 0, WIDTH));
+    RUN(0, NULL, "tokenize --model minilm.pack < none");
+    /* Two blank lines, blanks kept apart from nothing, a NUL, broken UTF-8, no LF at the end. */
+    write_file("odd", "\n\n  \na\0b\n\xFF\xFE\xC3\nhello world", 24);
+    RUN(0, NULL, "tokenize --model minilm.pack < odd");
+    char *out = slurp(at("out"), &n);
+    int lines = 0;
+    for (size_t i = 0; i < n; i++) lines += out[i] == '\n';
+    CHECK_INT(lines, 6);
+    CHECK(n > 10 && !strcmp(out + n - 10, "7592 2088\n"), "the last line is %s", out);
+    free(out);
+    RUN(0, NULL, "embed --model minilm.pack -o v.npy odd");
+    float *v = vectors("v.npy", 6, WIDTH);
+    CHECK(!memcmp(v, v + WIDTH, WIDTH * sizeof *v), "two empty texts differ");
+    for (int i = 0; i < 6; i++) {
+        double norm = 0;
+        for (int k = 0; k < WIDTH; k++) norm += (double)v[i * WIDTH + k] * (double)v[i * WIDTH + k];
+        CHECK(fabs(norm - 1) < 1e-5, "text %d has the squared norm %g", i, norm);
+    }
+    free(v);
+    /* Longer than the model takes: cut with a note. A megabyte without a blank, and 10,000 marks. */
+    char *big = malloc(1 << 20);
+    memset(big, 'a', 1 << 20);
+    for (int i = 0; i < 5000; i++) memcpy(big + 2 * i, "a ", 2);
+    big[(1 << 20) - 1] = '\n';
+    write_file("big", big, 1 << 20);
+    RUN(0, "1 of 1 texts have more than 256 tokens", "embed --model minilm.pack -o v.npy big");
+    for (int i = 0; i < 10000; i++) memcpy(big + 2 * i, "\xCC\x81", 2);
+    write_file("marks", big, 20000);
+    RUN(0, NULL, "embed --model minilm.pack -o v.npy marks");
+    free(big);
+}
+
+/* Ids as they are, and a pack that has no tokenizer. */
+static void ids_as_they_are(void)
+{
+    const char *weights = es_test_data("models/stories260K-qwen2-layout/model.qwen2-layout.safetensors");
+    const char *config = es_test_data("models/stories260K-qwen2-layout/config.json");
+    static const int32_t ids[] = {1, 403, 407, 261, 2, 5, 1, 403, 407, 261};
+    static const size_t bounds[] = {0, 5, 6, 10};
+    es_encoder_options options = ES_ENCODER_OPTIONS;
+    es_error error = {0};
+    es_encoder *e = NULL;
+    float want[3 * 64];
+    size_t n;
+
+    if (!setup()) return;
+    write_file("ids", "101 7592 2088 102\n101 102 \n", 27);
+    RUN(0, NULL, "embed --model minilm.pack --ids -o a.npy ids");
+    write_file("texts", "hello world\n\n", 13);
+    RUN(0, NULL, "embed --model minilm.pack -o b.npy texts");
+    float *a = vectors("a.npy", 2, WIDTH), *b = vectors("b.npy", 2, WIDTH);
+    CHECK(!memcmp(a, b, 2 * WIDTH * sizeof *a), "the ids of texts give other vectors than the texts");
+    free(a), free(b);
+    static const char *const bad[][2] = {{"1 2\n\n3\n", "line 2 has no token ids"}, {"1 x\n", "line 1: at byte 3"},
+                                         {"-1\n", "line 1: at byte 1"},           {"99999999999\n", "line 1: at byte 1"},
+                                         {"1\n2 30522\n", "token 2 of text 2 is 30522"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file("bad", bad[i][0], strlen(bad[i][0]));
+        RUN(1, bad[i][1], "embed --model minilm.pack --ids -o x.npy bad");
+        CHECK(access(at("x.npy"), F_OK) != 0, "an output was left behind");
+    }
+    char *many = calloc(1, 2000);
+    for (int i = 0; i < 300; i++) memcpy(many + 2 * i, "7 ", 2);
+    write_file("bad", many, 600);
+    free(many);
+    RUN(1, "text 1 has 300 token ids: 1 to 256 are taken", "embed --model minilm.pack --ids bad");
+    RUN(2, "--query would add", "embed --model minilm.pack --ids --query bad");
+    if (!weights || !config) {
+        es_test_skip("ES_TEST_DATA/models/stories260K-qwen2-layout");
+        return;
+    }
+    mkdir(at("stories"), 0755);
+    CHECK(!symlink(weights, at("stories/model.safetensors")) && !symlink(config, at("stories/config.json")), "no links");
+    RUN(0, NULL, "convert stories --name stories -o stories.pack");
+    write_file("ids", "1 403 407 261 2\n5\n1 403\t407 261", 31);
+    RUN(0, "loaded", "embed --model stories.pack --ids -o v.npy ids");
+    float *v = vectors("v.npy", 3, 64);
+    options.model = at("stories.pack"), options.models = folder, options.device = "cpu";
+    CHECK(es_encoder_open(&e, &options, &error) == ES_DONE, "%s", error.text);
+    if (e) {
+        CHECK_INT(es_encoder_width(e), 64);
+        CHECK(es_encoder_embed_ids(e, ids, bounds, 3, want, &error) == ES_DONE, "%s", error.text);
+        CHECK(!memcmp(v, want, sizeof want), "the library gives other bits");
+        CHECK(memcmp(want, want + 128, 64 * sizeof *want) != 0, "the last token does not matter");
+        CHECK(es_encoder_tokenize(e, "x", 1, NULL, 0, &n, &error) == ES_BAD_MODEL && strstr(error.text, "no tokenizer"), "%s", error.text);
+    }
+    es_encoder_close(e);
+    free(v);
+    RUN(3, "has no tokenizer", "embed --model stories.pack texts");
+    RUN(3, "has no tokenizer", "tokenize --model stories.pack < texts");
+}
+
+/* Packs of several architectures side by side: each command finds its own. */
+static void one_folder_for_all(void)
+{
+    const es_seeded_whisper small = {
+        .seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51865, .f16 = true, .alignment = "[[1, 0]]", .name = "small"};
+    size_t n;
+
+    folder = es_test_folder();
+    mkdir(at("models"), 0755);
+    write_file("texts", "hello\n", 6);
+    RUN(3, "there is no text encoder here", "embed --models models texts");
+    CHECK(es_seeded_whisper_write(at("models/small.pack"), &small) == 0, "cannot write a pack");
+    RUN(3, "there is no text encoder here", "embed --models models texts");
+    RUN(3, "there is no text encoder called minilm here", "embed --models models --model minilm texts");
+    RUN(3, "a text encoder has bert or qwen2", "embed --models models --model small texts");
+    RUN(3, NULL, "embed --model nothing.pack texts");
+    if (!setup()) return;
+    CHECK(link(at("minilm.pack"), at("models/minilm.pack")) == 0, "no link");
+    RUN(0, "Embedding model minilm", "embed --models models -o v.npy texts");
+    RUN(0, NULL, "plan --models models --device cpu");
+    char *out = slurp(at("out"), &n);
+    CHECK(strstr(out, "small"), "the plan is not the speech model's: %s", out);
+    free(out);
+    CHECK(link(at("minilm.pack"), at("models/other.pack")) == 0, "no link");
+    RUN(2, "holds several text encoders; choose with --model: minilm, minilm", "embed --models models texts");
+    RUN(0, "Embedding model minilm", "embed --models models --model other -o v.npy texts");
+    RUN(1, "cannot read missing", "embed --models models --model other missing");
+    RUN(1, "cannot write", "embed --models models --model other -o no/such/folder.npy texts");
+    RUN(2, "npy|jsonl", "embed --model minilm.pack --format csv texts");
+}
+
+int main(int argc, char **argv)
+{
+    static const es_test tests[] = {
+        {"minilm_is_the_reference", minilm_is_the_reference},
+        {"words_of_the_environment", words_of_the_environment},
+        {"odd_texts", odd_texts},
+        {"ids_as_they_are", ids_as_they_are},
+        {"one_folder_for_all", one_folder_for_all},
+    };
+    return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
+}
