@@ -319,6 +319,63 @@ static void ids_as_they_are(void)
     RUN(3, "has no tokenizer", "tokenize --model stories.pack < texts");
 }
 
+/* A vocabulary of 256 bytes and five merges beside the small weights: all that Qwen2's way adds to a text. */
+static void qwen2_and_its_frame(void)
+{
+    const char *weights = es_test_data("models/stories260K-qwen2-layout/model.qwen2-layout.safetensors");
+    const char *config = es_test_data("models/stories260K-qwen2-layout/config.json");
+    static const char asked[] =
+        "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: hello";
+    es_encoder_options options = ES_ENCODER_OPTIONS;
+    es_error error = {0};
+    es_encoder *e = NULL;
+    int32_t ids[128];
+    float want[64];
+    size_t n;
+
+    folder = es_test_folder();
+    if (!weights || !config) {
+        es_test_skip("ES_TEST_DATA/models/stories260K-qwen2-layout");
+        return;
+    }
+    mkdir(at("qwen2"), 0755);
+    CHECK(!symlink(weights, at("qwen2/model.safetensors")) && !symlink(config, at("qwen2/config.json")), "no links");
+    FILE *f = fopen(at("qwen2/tokenizer.json"), "wb");
+    fputs("{\"added_tokens\":[{\"id\":301,\"content\":\"<|im_start|>\"},{\"id\":300,\"content\":\"<|endoftext|>\"}],"
+          "\"model\":{\"vocab\":{", f);
+    int id = 0;
+    for (int byte = 0x21; byte < 0x100; byte++)
+        if (byte <= 0x7E || (byte >= 0xA1 && byte != 0xAD)) fprintf(f, "\"\\u%04x\":%d,", (unsigned)byte, id++);
+    for (unsigned c = 0x100; id < 256; c++) fprintf(f, "\"\\u%04x\":%d,", c, id++);
+    fputs("\"he\":256,\"ll\":257,\"hell\":258,\"hello\":259,\"\\u0120w\":260},"
+          "\"merges\":[\"h e\",[\"l\",\"l\"],\"he ll\",\"hell o\",\"\\u0120 w\"]}}", f);
+    fclose(f);
+    RUN(0, NULL, "convert qwen2 --name small-qwen2 --attention bidirectional -o qwen2.pack");
+    write_file("lines", "hello hello\n\n<|im_start|>he wl<|endoftext|>\n\"1\r", 47);
+    RUN(0, NULL, "tokenize --model qwen2.pack < lines");
+    char *out = slurp(at("out"), &n);
+    CHECK_STR(out, "259 220 259\n\n301 256 260 75 300\n1 16 201\n");
+    free(out);
+    /* The end token behind each text, nothing before it; ids get nothing. */
+    write_file("texts", "hello\n\n", 7);
+    write_file("ids", "259 300\n300\n", 12);
+    RUN(0, NULL, "embed --model qwen2.pack -o a.npy texts");
+    RUN(0, NULL, "embed --model qwen2.pack --ids -o b.npy ids");
+    RUN(0, NULL, "embed --model qwen2.pack --query -o c.npy texts");
+    float *a = vectors("a.npy", 2, 64), *b = vectors("b.npy", 2, 64), *c = vectors("c.npy", 2, 64);
+    CHECK(!memcmp(a, b, 128 * sizeof *a), "a text is not its ids and the end token");
+    options.model = at("qwen2.pack"), options.models = folder, options.device = "cpu";
+    CHECK(es_encoder_open(&e, &options, &error) == ES_DONE, "%s", error.text);
+    if (e) {
+        CHECK(es_encoder_tokenize(e, asked, sizeof asked - 1, ids, 127, &n, &error) == ES_DONE && n < 127, "%s", error.text);
+        ids[n++] = 300;
+        CHECK(es_encoder_embed_ids(e, ids, (const size_t[]){0, n}, 1, want, &error) == ES_DONE, "%s", error.text);
+        CHECK(!memcmp(c, want, sizeof want), "a question is not behind its instruction");
+    }
+    es_encoder_close(e);
+    free(a), free(b), free(c);
+}
+
 /* Packs of several architectures side by side: each command finds its own. */
 static void one_folder_for_all(void)
 {
@@ -357,6 +414,7 @@ int main(int argc, char **argv)
         {"words_of_the_environment", words_of_the_environment},
         {"odd_texts", odd_texts},
         {"ids_as_they_are", ids_as_they_are},
+        {"qwen2_and_its_frame", qwen2_and_its_frame},
         {"one_folder_for_all", one_folder_for_all},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
