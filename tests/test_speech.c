@@ -4,6 +4,8 @@
 #include "test.h"
 
 #include "speech/cluster.h"
+#include "speech/rttm.h"
+#include "speech/score.h"
 #include "speech/windows.h"
 
 enum { STEP = 16000 };
@@ -383,11 +385,120 @@ static void assignments(void)
     CHECK(got[0] == ES_NO_CLUSTER && got[2] == ES_NO_CLUSTER, "a cluster where there is none");
 }
 
+/* ---- scores ---- */
+
+/* The reference's own turns against the human ones: its published score. */
+static void scored(const char *file, const char *ours, const char *theirs, int64_t from_us, int64_t to_us, double miss, double fa, double conf, double total)
+{
+    es_rttm a, b;
+    es_err err = {0};
+    es_der d;
+    es_score_span all = {from_us, to_us};
+
+    if (!es_test_data(ours)) {
+        es_test_skip("ES_TEST_DATA/goldens/speakers");
+        return;
+    }
+    CHECK(es_rttm_read(&a, es_test_data(theirs), file, &err) == ES_OK && es_rttm_read(&b, es_test_data(ours), NULL, &err) == ES_OK, "%s", err.text);
+    CHECK_INT(es_score_der(&d, a.turns, a.n, b.turns, b.n, &all, 1, 0, NULL, 0), 0);
+    /* The turns were scored before they were rounded to the milliseconds of their file. */
+    CHECK(fabs((double)d.miss_us * 1e-6 - miss) < 0.02 && fabs((double)d.false_alarm_us * 1e-6 - fa) < 0.02 &&
+              fabs((double)d.confusion_us * 1e-6 - conf) < 0.02 && fabs((double)d.total_us * 1e-6 - total) < 0.002,
+          "%s: missed %.3f, false alarm %.3f, confused %.3f of %.3f s", ours, (double)d.miss_us * 1e-6, (double)d.false_alarm_us * 1e-6,
+          (double)d.confusion_us * 1e-6, (double)d.total_us * 1e-6);
+    /* Against itself: nothing. */
+    CHECK_INT(es_score_der(&d, a.turns, a.n, a.turns, a.n, NULL, 0, 0, NULL, 0), 0);
+    CHECK(d.miss_us + d.false_alarm_us + d.confusion_us == 0 && es_der_rate(d) == 0, "an account differs from itself");
+    es_rttm_done(&a);
+    es_rttm_done(&b);
+}
+
+static void published_scores(void)
+{
+    scored("sample", "goldens/speakers/sample.rttm", "audio/pyannote_sample/sample.rttm", 0, 30000000, 0.4884, 0.4722, 0.3074, 24.35);
+    scored("dev00", "goldens/speakers/dev00.rttm", "audio/ami/debug.development.rttm", 0, 30000063, 2.1217, 0.4381, 5.0318, 28.497);
+    scored("mix3", "goldens/speakers/mix3.rttm", "audio/librispeech_mix/mix3.rttm", 0, 45515000, 9.2394, 0.0, 1.7888, 43.715);
+}
+
+static void small_scores(void)
+{
+    const es_turn ref[] = {{0, 10, 0}, {5, 15, 1}}, sys[] = {{0, 8, 1}, {8, 20, 0}};
+    es_der d;
+    int map[2];
+    double gain[] = {1, 9, 2, 8, 3, 9, 7, 8, 1}, wide[] = {1, 2, 0, 5, 0, 0};
+    int column[3];
+
+    /* 0-5: ref {0}, sys {1 = 0}. 5-8: both, one missed. 8-10: both, one missed. 10-15: right. 15-20: false alarm. */
+    CHECK_INT(es_score_der(&d, ref, 2, sys, 2, NULL, 0, 0, map, 2), 0);
+    CHECK(d.miss_us == 5 && d.false_alarm_us == 5 && d.confusion_us == 0 && d.total_us == 20, "%lld, %lld, %lld of %lld", (long long)d.miss_us,
+          (long long)d.false_alarm_us, (long long)d.confusion_us, (long long)d.total_us);
+    CHECK(map[0] == 1 && map[1] == 0, "mapped to %d and %d", map[0], map[1]);
+    /* One microsecond left out around 0, 5, 10 and 15. */
+    CHECK_INT(es_score_der(&d, ref, 2, sys, 2, NULL, 0, 1, NULL, 0), 0);
+    CHECK(d.miss_us == 3 && d.false_alarm_us == 4 && d.total_us == 12, "with a collar %lld, %lld of %lld", (long long)d.miss_us,
+          (long long)d.false_alarm_us, (long long)d.total_us);
+    CHECK_INT(es_score_der(&d, ref, 2, NULL, 0, NULL, 0, 0, NULL, 0), 0);
+    CHECK(d.miss_us == 20 && es_der_rate(d) == 1, "nothing was said: %lld missed", (long long)d.miss_us);
+    CHECK_INT(es_score_der(&d, NULL, 0, sys, 2, NULL, 0, 0, NULL, 0), 0);
+    CHECK(d.false_alarm_us == 20 && es_der_rate(d) == 1, "nobody spoke: %lld of false alarm", (long long)d.false_alarm_us);
+
+    CHECK_INT(es_score_assign(column, gain, 3, 3), 0);
+    CHECK(gain[column[0]] + gain[3 + column[1]] + gain[6 + column[2]] == 25, "columns %d, %d, %d", column[0], column[1], column[2]);
+    CHECK_INT(es_score_assign(column, wide, 2, 3), 0);
+    CHECK(column[0] == 1 && column[1] == 0, "columns %d and %d, expected 1 and 0", column[0], column[1]);
+    CHECK_INT(es_score_assign(column, wide, 3, 2), 0);
+    CHECK(column[0] == 0 && column[1] == 1 && column[2] == -1, "columns %d, %d and %d", column[0], column[1], column[2]);
+
+    double targets[] = {0.9, 0.8, 0.4, 0.7}, others[] = {0.1, 0.5, 0.3, 0.2}, t;
+    CHECK(es_score_eer(targets, 4, others, 4, &t) == 0.25, "an equal error rate of %g", es_score_eer(targets, 4, others, 4, &t));
+    double apart[] = {2, 3}, below[] = {0, 1};
+    CHECK(es_score_eer(apart, 2, below, 2, &t) == 0 && t >= 1 && t <= 2, "apart, and yet not 0");
+}
+
+static void rttm_lines(void)
+{
+    const char *folder = es_test_folder();
+    char path[2048], text[512];
+    es_rttm r;
+    es_err err = {0};
+    FILE *f;
+    const es_turn turns[] = {{1000000, 2500000, 0}, {2400400, 3000600, 1}};
+    const char *const names[] = {"Ada Lovelace", "Zo\xc3\xab"};
+
+    snprintf(path, sizeof path, "%s/a.rttm", folder);
+    f = fopen(path, "w");
+    es_rttm_write(f, "a file", turns, 2, names);
+    fputs("\n;; a comment\nSPKR-INFO a_file 1 <NA> <NA> <NA> unknown x <NA> <NA>\nSPEAKER other 1 0 1 <NA> <NA> x <NA> <NA>\n", f);
+    fclose(f);
+    f = fopen(path, "r");
+    CHECK(f && fgets(text, sizeof text, f), "nothing was written");
+    CHECK_STR(text, "SPEAKER a_file 1 1.000 1.500 <NA> <NA> Ada_Lovelace <NA> <NA>\n");
+    fclose(f);
+    CHECK(es_rttm_read(&r, path, "a_file", &err) == ES_OK, "%s", err.text);
+    CHECK(r.n == 2 && r.n_names == 2, "%zu turns of %d speakers", r.n, r.n_names);
+    CHECK(r.turns[1].start_us == 2400000 && r.turns[1].end_us == 3001000, "%lld to %lld", (long long)r.turns[1].start_us, (long long)r.turns[1].end_us);
+    CHECK_STR(r.names[1], "Zo\xc3\xab");
+    es_rttm_done(&r);
+    static const char *const bad[] = {"SPEAKER x 1 zero 1 <NA> <NA> a <NA> <NA>", "SPEAKER x 1 -1 1 <NA> <NA> a <NA> <NA>", "SPEAKER x 1 1 nan <NA> <NA> a",
+                                      "SPEAKER x 1 1"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        f = fopen(path, "w");
+        fprintf(f, "\n%s\n", bad[i]);
+        fclose(f);
+        err = (es_err){0};
+        CHECK(es_rttm_read(&r, path, NULL, &err) == ES_EFORMAT && strstr(err.text, "line 2"), "\"%s\": %s", bad[i], err.text);
+    }
+    err = (es_err){0};
+    snprintf(path, sizeof path, "%s/none.rttm", folder);
+    CHECK(es_rttm_read(&r, path, NULL, &err) == ES_EIO, "a file that is not there");
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"grids", grids},           {"sample", sample},           {"dev00", dev00},           {"mix3", mix3},
         {"community_1", community_1}, {"made_speakers", made_speakers}, {"assignments", assignments},
+        {"published_scores", published_scores}, {"small_scores", small_scores}, {"rttm_lines", rttm_lines},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }
