@@ -202,7 +202,7 @@ int es_campplus_plan(es_campplus **out, es_plan *p, const char *name, const es_w
     if (!rc) {
         m->pieces = pieces, m->frames = frames;
         /* Each piece may round its frames up once when they are halved, and once more to whole segments. */
-        m->half_frames = frames / 2 + pieces;
+        m->half_frames = (frames + pieces) / 2;
         m->n_segments = m->half_frames / SEGMENT + pieces;
         rc = es_plan_model(p, &m->model, name, w, ES_F32, ES_F32, bind, m, err);
     }
