@@ -111,7 +111,7 @@ static void gate_pieces(void *arg, int first, int last, int thread)
 }
 
 void es_cpu_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
-                      const int32_t *segments, int S, int N, int C, int length)
+                          const int32_t *segments, int S, int N, int C, int length)
 {
     piece_call c = {.d = es_cpu_of(d), .y = y, .x = x, .g = g, .bounds = bounds,
                     .segments = segments, .t = t, .C = C, .ldy = ldy, .length = length};

@@ -5,7 +5,7 @@
  * The convolution is a product whose left side is gathered while it is loaded: a block makes 64 rows (bands of frames) of 32
  * outputs, its threads 4 by 2 of them, from slices of 32 inputs in shared memory. Every output is one chain over the inputs
  * in ascending order, so a piece has the same bits wherever it stands. Sums over a piece are likewise its own: one thread a
- * channel for a length, 8 warps by turns for statistics.
+ * channel for a segment, 8 warps by turns for statistics.
  */
 #include "kernels/cuda.cuh"
 
@@ -141,7 +141,7 @@ void es_cuda_affine(es_device *d, es_dtype t, void *y, int ldy, const void *x, i
 
 /* ---- segments ---- */
 
-/* y[length] = the sum of the length's rows; a block per length and 128 channels. */
+/* y[segment] = the sum of its rows; a block per segment and 128 channels. */
 template <class T>
 static __global__ void sum_segments(float *y, const T *x, const int32_t *bounds, const int32_t *segments, int S, int C, int length)
 {
@@ -169,13 +169,14 @@ static __global__ void join_segments(float *y, const int32_t *bounds, const int3
     }
 }
 
-void es_cuda_segment_means(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, const int32_t *segments, int S, int n_segments,
-                       int C, int length)
+void es_cuda_segment_means(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, const int32_t *segments, int S,
+                           int n_segments, int C, int length)
 {
     unsigned wide = (unsigned)((C + 127) / 128);
 
     if (S == 0 || n_segments == 0) return;
-    ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, sum_segments<T>, dim3((unsigned)n_segments, wide), 128, 0, y, (const T *)x, bounds, segments, S, C, length))
+    ES_SWITCH_FLOAT(t, T,
+                    ES_LAUNCH(d, sum_segments<T>, dim3((unsigned)n_segments, wide), 128, 0, y, (const T *)x, bounds, segments, S, C, length))
     ES_LAUNCH(d, join_segments, dim3((unsigned)S, wide), 128, 0, y, bounds, segments, C, length);
 }
 
@@ -192,7 +193,7 @@ static __global__ void gate(T *y, int ldy, const T *x, const float *g, const int
 }
 
 void es_cuda_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
-                       const int32_t *segments, int S, int N, int C, int length)
+                           const int32_t *segments, int S, int N, int C, int length)
 {
     unsigned grid = (unsigned)(((size_t)N * (size_t)C + THREADS - 1) / THREADS);
 
