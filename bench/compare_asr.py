@@ -85,7 +85,8 @@ def main():
             shutil.rmtree(library, ignore_errors=True)
             seconds, peak, out = measured([o.earshot, "ingest", "-L", library, "--models", o.models, "--asr", o.asr, "--threads", str(o.threads),
                                            "--language", "en", "--temperature", "0", "--words", "off", file], o.threads)
-            return seconds, peak, out.split(" words")[0].split()[-1]
+            said = run([o.earshot, "show", "-L", library, "--text", os.path.basename(file)], o.threads)[1]
+            return seconds, peak, str(len(said.split()))
 
         def peer(compute):
             return measured([sys.executable, "-c", PEER, o.whisper, compute, file, str(o.threads)], o.threads)
