@@ -173,6 +173,8 @@ static void vectors(void)
               "space identity",
            641, 1235, 25, 16246, 264, 3482, 2711, 3239, 11, 17179, 9760, 46769, 429, 4226, 279, 3239, 198, 2859, 25, 1246, 311,
            21129, 4621, 3550, 9569);
+    /* A letter of Unicode 16.0 makes a word with the sign before it, and the contraction behind it is one. */
+    VECTOR(t, "$\U00013DB4're", 3, 124373, 114, 112, 2299);
     /* Added tokens come first, and the rest is split as if there were a wall. */
     VECTOR(t, "Hello world<|endoftext|> Hello world", 9707, 1879, END, 21927, 1879);
     VECTOR(t, "<|im_start|><|im_end|>", 151644, 151645);

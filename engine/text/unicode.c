@@ -10,6 +10,22 @@
 
 #include <utf8proc.h>
 
+#include "text/tables.h"
+
+/* Letters and numbers of Unicode 15.1 and 16.0, which the references' regular expressions know and utf8proc 2.8 does not
+ * yet: whole scripts, so that a text in one of them is cut as there. */
+static const es_text_range newer_letters[] = {
+    {0x1C89, 0x1C8A},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3}, {0x10D4A, 0x10D65}, {0x10D6F, 0x10D85},
+    {0x10EC2, 0x10EC4}, {0x11380, 0x11389}, {0x1138B, 0x1138B}, {0x1138E, 0x1138E}, {0x11390, 0x113B5}, {0x113B7, 0x113B7},
+    {0x113D1, 0x113D1}, {0x113D3, 0x113D3}, {0x11BC0, 0x11BE0}, {0x13460, 0x143FA}, {0x16100, 0x1611D}, {0x16D40, 0x16D6C},
+    {0x18CFF, 0x18CFF}, {0x1E5D0, 0x1E5ED}, {0x1E5F0, 0x1E5F0}, {0x2EBF0, 0x2EE5D},
+};
+static const es_text_range newer_numbers[] = {
+    {0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9}, {0x16130, 0x16139},
+    {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9}, {0x1E5F1, 0x1E5FA},
+};
+#define IN(table, c) es_text_in(table, (int)(sizeof(table) / sizeof *(table)), c)
+
 size_t es_unicode_next(const char *s, size_t n, int32_t *c)
 {
     const unsigned char *b = (const unsigned char *)s;
@@ -78,6 +94,7 @@ bool es_unicode_is_letter(int32_t c)
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO: return true;
+    case UTF8PROC_CATEGORY_CN: return IN(newer_letters, c);
     default: return false;
     }
 }
@@ -89,6 +106,7 @@ bool es_unicode_is_number(int32_t c)
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_NO: return true;
+    case UTF8PROC_CATEGORY_CN: return IN(newer_numbers, c);
     default: return false;
     }
 }
