@@ -872,7 +872,8 @@ static void test_progress(void)
     int master = posix_openpt(O_RDWR | O_NOCTTY);
 
     setup();
-    wav("long.wav", NOISE, 120, 16000, 1);
+    /* Long enough that an estimate is shown, which takes half a second of work. */
+    wav("long.wav", NOISE, 900, 16000, 1);
     if (master < 0 || grantpt(master) || unlockpt(master)) {
         CHECK(false, "no pseudo terminal");
         return;
