@@ -33,19 +33,6 @@ static __global__ void pool_frames(T *y, const T *x, const int32_t *batches, int
     es_store(y + (size_t)b * (size_t)To * (size_t)C + i, best);
 }
 
-/* The sum over the block's warps of each lane's channel, in every thread. */
-static __device__ float over_warps(float v, float *part)
-{
-    int lane = (int)threadIdx.x % LANES, warp = (int)threadIdx.x / LANES;
-    float s = 0;
-
-    ES_SYNC();
-    part[warp * LANES + lane] = v;
-    ES_SYNC();
-    for (int w = 0; w < WARPS; w++) s += part[w * LANES + lane];
-    return s;
-}
-
 template <class T>
 static __global__ void norm_channels(T *y, const T *x, const float *g, const float *bias, const int32_t *batches, int B, int n, int C,
                                      float eps, int act)
@@ -58,12 +45,12 @@ static __global__ void norm_channels(T *y, const T *x, const float *g, const flo
 
     if (b >= es_live_rows(batches, B)) return;
     for (int t = warp; t < n && c < C; t += WARPS) sum += es_load(in + (size_t)t * (size_t)C + c);
-    float mean = over_warps(sum, part) / (float)n;
+    float mean = es_lane_sum(sum, part) / (float)n;
     for (int t = warp; t < n && c < C; t += WARPS) {
         float d = es_load(in + (size_t)t * (size_t)C + c) - mean;
         square = fmaf(d, d, square);
     }
-    float by = 1.0f / sqrtf(over_warps(square, part) / (float)n + eps);
+    float by = 1.0f / sqrtf(es_lane_sum(square, part) / (float)n + eps);
     for (int t = warp; t < n && c < C; t += WARPS)
         es_store(out + (size_t)t * (size_t)C + c, frame_act((es_load(in + (size_t)t * (size_t)C + c) - mean) * by * g[c] + bias[c], act));
 }

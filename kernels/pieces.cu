@@ -8,6 +8,7 @@
  * channel for a segment, 8 warps by turns for statistics.
  */
 #include "kernels/cuda.cuh"
+#include "kernels/reduce.cuh"
 
 enum { ROWS = 64, COLS = 32, DEPTH = 32, PITCH = DEPTH + 1, THREADS = 256, LANES = 32, WARPS = 8 };
 
@@ -203,19 +204,6 @@ void es_cuda_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const voi
 
 /* ---- statistics ---- */
 
-/* The sum over the block's warps of each lane's channel, in every thread. */
-static __device__ float sum_warps(float v, float *part)
-{
-    int lane = (int)threadIdx.x % LANES, warp = (int)threadIdx.x / LANES;
-    float s = 0;
-
-    ES_SYNC();
-    part[warp * LANES + lane] = v;
-    ES_SYNC();
-    for (int w = 0; w < WARPS; w++) s += part[w * LANES + lane];
-    return s;
-}
-
 template <class T>
 static __global__ void describe(float *y, const T *x, const int32_t *bounds, int C)
 {
@@ -226,12 +214,12 @@ static __global__ void describe(float *y, const T *x, const int32_t *bounds, int
     float sum = 0, square = 0;
 
     for (int t = warp; t < n && c < C; t += WARPS) sum += es_load(in + (size_t)t * (size_t)C + c);
-    float mean = sum_warps(sum, part) / (float)max(n, 1);
+    float mean = es_lane_sum(sum, part) / (float)max(n, 1);
     for (int t = warp; t < n && c < C; t += WARPS) {
         float e = es_load(in + (size_t)t * (size_t)C + c) - mean;
         square = fmaf(e, e, square);
     }
-    square = sum_warps(square, part);
+    square = es_lane_sum(square, part);
     if (warp != 0 || c >= C) return;
     y[(size_t)s * 2 * (size_t)C + c] = mean;
     y[(size_t)s * 2 * (size_t)C + (size_t)(C + c)] = n > 1 ? sqrtf(square / (float)(n - 1)) : 0.0f;

@@ -51,6 +51,19 @@ static __device__ __forceinline__ float es_block_max(float v, float *part)
     return s;
 }
 
+/* For each lane the sum over the block's warps in ascending order, in every thread. part: shared, 32 floats a warp. */
+static __device__ __forceinline__ float es_lane_sum(float v, float *part)
+{
+    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warps = (int)(blockDim.x + 31) / 32;
+    float s = 0;
+
+    ES_SYNC();
+    part[warp * 32 + lane] = v;
+    ES_SYNC();
+    for (int w = 0; w < warps; w++) s += part[w * 32 + lane];
+    return s;
+}
+
 /* Eight f16 or bf16, or four f32, at a 16-byte aligned address. */
 template <class T> struct es_vector {
     enum { N = 16 / sizeof(T) };
