@@ -69,7 +69,7 @@ static es_recording view(const es_media_info *m, const es_made *made)
                       .damaged_packets = m->damaged_packets,
                       .truncated = m->truncated,
                       .language = "",
-                      .asr = made->asr,
+                      .asr = made->by[ES_STAGE_ASR].name,
                       .settings = text_or_empty(made->settings),
                       .program = made->program};
 

@@ -46,8 +46,8 @@ static inline es_result make_result(int seed, int n, const char *path)
                              .damaged_packets = 3,
                              .truncated = seed % 2 == 1},
                    .made = {.settings = strdup("{\"language\":\"auto\"}"),
-                            .asr = "whisper-base",
-                            .asr_hash = content_of(-1),
+                            .by[ES_STAGE_ASR].name = "whisper-base",
+                            .by[ES_STAGE_ASR].hash = content_of(-1),
                             .program = "0.1.0"},
                    .transcript = {.language = "en", .language_probability = 0.75f}};
 

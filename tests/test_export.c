@@ -283,7 +283,7 @@ static void test_json(void)
                   .container = "mov",
                   .codec = "aac"},
         .made = {.settings = strdup("{\"language\":\"auto\",\"temperature\":[0,0.2],\"words\":true,\"x\":null}"),
-                 .asr = "base",
+                 .by[ES_STAGE_ASR].name = "base",
                  .program = "0.1.0"},
         .transcript = {.language = "en", .language_probability = 0.75f}};
 

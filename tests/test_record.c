@@ -339,8 +339,8 @@ static void test_first_format(void)
     CHECK(r.media.truncated);
     CHECK_INT(r.media.mtime_ns, 1600000000123456789);
     CHECK_STR(r.made.settings, "{\"task\":\"transcribe\"}");
-    CHECK_STR(r.made.asr, "whisper-tiny");
-    CHECK(!memcmp(r.made.asr_hash.b, silent.b, 16), "the pack's hash differs");
+    CHECK_STR(r.made.by[ES_STAGE_ASR].name, "whisper-tiny");
+    CHECK(!memcmp(r.made.by[ES_STAGE_ASR].hash.b, silent.b, 16), "the pack's hash differs");
     CHECK_STR(r.made.program, "0.1.0");
     CHECK_STR(r.transcript.language, "en");
     CHECK(r.transcript.language_probability == 0.875f);

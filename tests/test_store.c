@@ -34,8 +34,8 @@ static void test_put_get(void)
     CHECK_INT(back.media.damaged_packets, 3);
     CHECK(back.media.truncated);
     CHECK_STR(back.made.settings, "{\"language\":\"auto\"}");
-    CHECK_STR(back.made.asr, "whisper-base");
-    CHECK(!memcmp(&back.made.asr_hash, &r.made.asr_hash, 16));
+    CHECK_STR(back.made.by[ES_STAGE_ASR].name, "whisper-base");
+    CHECK(!memcmp(&back.made.by[ES_STAGE_ASR].hash, &r.made.by[ES_STAGE_ASR].hash, 16));
     CHECK_STR(back.made.program, "0.1.0");
     CHECK_STR(back.transcript.language, "en");
     CHECK(back.transcript.language_probability == 0.75f);
@@ -63,7 +63,7 @@ static void test_put_get(void)
     }
     CHECK_INT(es_store_get_info(s, r.media.content, 0, &m, &made, &err), ES_OK);
     CHECK_STR(m.path, r.media.path);
-    CHECK_STR(made.asr, "whisper-base");
+    CHECK_STR(made.by[ES_STAGE_ASR].name, "whisper-base");
     es_media_info_done(&m);
     es_made_done(&made);
     CHECK_INT(es_store_get_info(s, r.media.content, 1, &m, &made, &err), ES_ENOTFOUND);

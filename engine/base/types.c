@@ -143,3 +143,28 @@ int es_media_info_copy(es_media_info *to, const es_media_info *from)
     to->path = path;
     return 0;
 }
+
+void es_vectors_done(es_vectors *v)
+{
+    free(v->rows);
+    *v = (es_vectors){0};
+}
+
+void es_diarization_done(es_diarization *d)
+{
+    free(d->turns);
+    free(d->exclusive);
+    free(d->speech);
+    free(d->alone_ms);
+    es_vectors_done(&d->centers);
+    es_vectors_done(&d->voices);
+    *d = (es_diarization){0};
+}
+
+void es_passages_done(es_passages *p)
+{
+    free(p->at);
+    free(p->text);
+    es_vectors_done(&p->vectors);
+    *p = (es_passages){0};
+}

@@ -71,6 +71,68 @@ int es_transcript_add_segment(es_transcript *t, const es_segment *s, const char 
 /* To the last segment, of which there must be one. */
 int es_transcript_add_word(es_transcript *t, const es_word *w, const char *text, size_t bytes);
 
+/* ---- who spoke ---- */
+
+/* One person speaking without a break. */
+typedef struct es_spoken {
+    int64_t start_ms, end_ms;
+    int speaker; /* index in this recording, from 0 */
+} es_spoken;
+
+typedef struct es_heard {
+    int64_t start_ms, end_ms;
+} es_heard;
+
+/* Vectors of one model's space, one behind the other. Those of different spaces are never compared. */
+typedef struct es_vectors {
+    es_hash128 space; /* data hash of the pack that made them */
+    int width;
+    size_t n;
+    float *rows; /* [n, width]; owned */
+} es_vectors;
+
+/* Who spoke when in a recording. Speakers are numbered in the order in which they are first heard. All arrays are owned. */
+typedef struct es_diarization {
+    es_spoken *turns, *exclusive; /* in order of start, then speaker; exclusive: one speaker at a time */
+    es_heard *speech;              /* where anyone speaks, in order; what reaches the speech model */
+    size_t n_turns, n_exclusive, n_speech;
+    int n_speakers;
+    int64_t *alone_ms;  /* [n_speakers] heard alone: what their vectors rest on */
+    es_vectors centers; /* [n_speakers] in the diarizer's space */
+    es_vectors voices;  /* [n_speakers] in the space of the pack that names voices; n 0 where there is none */
+} es_diarization;
+void es_vectors_done(es_vectors *v); /* accept what is zeroed */
+void es_diarization_done(es_diarization *d);
+
+/* ---- what it means ---- */
+
+/* Some sentences of one speaker: what is found again by its meaning. */
+typedef struct es_passage {
+    int64_t start_ms, end_ms;
+    int speaker;                  /* -1 unknown */
+    uint32_t text_at, text_bytes; /* in es_passages.text; UTF-8 */
+    uint32_t first_segment, n_segments;
+    char language[8];
+} es_passage;
+
+typedef struct es_passages {
+    es_passage *at; /* in order of start */
+    size_t n;
+    char *text; /* no separators; not NUL-terminated */
+    size_t n_text;
+    es_vectors vectors; /* row i of passage i, of unit length; n 0 where no text encoder ran */
+} es_passages;
+void es_passages_done(es_passages *p); /* accepts what is zeroed */
+
+/* ---- the models a result was made with ---- */
+
+enum es_stage { ES_STAGE_ASR, ES_STAGE_SEGMENTATION, ES_STAGE_DIARIZER, ES_STAGE_VOICE, ES_STAGE_EMBEDDER, ES_N_STAGES };
+
+typedef struct es_maker {
+    char name[64];   /* of the pack; "" where the stage did not run */
+    es_hash128 hash; /* of its data */
+} es_maker;
+
 void es_media_info_done(es_media_info *m);
 int es_media_info_copy(es_media_info *to, const es_media_info *from);
 

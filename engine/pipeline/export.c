@@ -231,9 +231,9 @@ static void put_made(es_json_out *j, const es_made *made)
 
     es_json_object(j, "made_with");
     es_json_put_string(j, "program", made->program);
-    es_json_put_string(j, "asr", made->asr[0] ? made->asr : NULL);
-    es_hash_hex(hex, made->asr_hash);
-    es_json_put_string(j, "asr_hash", made->asr[0] ? hex : NULL);
+    es_json_put_string(j, "asr", made->by[ES_STAGE_ASR].name[0] ? made->by[ES_STAGE_ASR].name : NULL);
+    es_hash_hex(hex, made->by[ES_STAGE_ASR].hash);
+    es_json_put_string(j, "asr_hash", made->by[ES_STAGE_ASR].name[0] ? hex : NULL);
     if (made->settings && *made->settings &&
         es_json_parse(&settings, made->settings, strlen(made->settings), "settings", NULL) == ES_OK) {
         put_node(j, "settings", es_json_root(settings));

@@ -208,10 +208,10 @@ static void differences(char *out, size_t room, const walk_state *w, const es_ma
     int more;
 
     *out = 0;
-    if (memcmp(&hash, &made->asr_hash, sizeof hash)) {
+    if (memcmp(&hash, &made->by[ES_STAGE_ASR].hash, sizeof hash)) {
         char before[64], after[64];
-        bool same_name = !strcmp(made->asr, es_session_asr_name(w->job->session));
-        es_printable(before, sizeof before, made->asr);
+        bool same_name = !strcmp(made->by[ES_STAGE_ASR].name, es_session_asr_name(w->job->session));
+        es_printable(before, sizeof before, made->by[ES_STAGE_ASR].name);
         es_printable(after, sizeof after, es_session_asr_name(w->job->session));
         more = same_name ? snprintf(out, room, "the pack %s has other weights now", after)
                          : snprintf(out, room, "the model was %s, now %s", before, after);
@@ -360,8 +360,8 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
         rc = es_fail(err, ES_ENOMEM, "not enough memory");
         goto out;
     }
-    snprintf(r->made.asr, sizeof r->made.asr, "%s", es_session_asr_name(job->session));
-    r->made.asr_hash = es_session_asr_hash(job->session);
+    snprintf(r->made.by[ES_STAGE_ASR].name, sizeof r->made.by[ES_STAGE_ASR].name, "%s", es_session_asr_name(job->session));
+    r->made.by[ES_STAGE_ASR].hash = es_session_asr_hash(job->session);
     snprintf(r->made.program, sizeof r->made.program, "%s", ES_VERSION);
     if (w->cancelled) rc = es_fail(err, ES_ECANCELLED, "cancelled");
     else rc = es_store_put(job->store, r, err);

@@ -373,8 +373,8 @@ int es_record_write_recording(es_record *r, const es_result *x, es_err *err)
     put_i64(r, m->damaged_packets);
     put_u8(r, m->truncated ? 1 : 0);
     put_string(r, made->settings);
-    put_name(r, made->asr, sizeof made->asr);
-    put_bytes(r, made->asr_hash.b, sizeof made->asr_hash.b);
+    put_name(r, made->by[ES_STAGE_ASR].name, sizeof made->by[ES_STAGE_ASR].name);
+    put_bytes(r, made->by[ES_STAGE_ASR].hash.b, sizeof made->by[ES_STAGE_ASR].hash.b);
     put_name(r, made->program, sizeof made->program);
     put_u64(r, t->n_segments);
     put_u64(r, t->n_words);
@@ -407,8 +407,8 @@ int es_record_read_recording(es_bytes b, es_stored *out, es_err *err)
     check(&in, truncated <= 1, "a yes-or-no in it is neither");
     out->media.truncated = truncated == 1;
     out->made.settings = get_string(&in);
-    get_name(&in, out->made.asr, sizeof out->made.asr);
-    out->made.asr_hash = get_hash(&in);
+    get_name(&in, out->made.by[ES_STAGE_ASR].name, sizeof out->made.by[ES_STAGE_ASR].name);
+    out->made.by[ES_STAGE_ASR].hash = get_hash(&in);
     get_name(&in, out->made.program, sizeof out->made.program);
     out->n_segments = get_u64(&in);
     out->n_words = get_u64(&in);

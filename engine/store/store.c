@@ -218,6 +218,8 @@ void es_result_done(es_result *r)
     es_media_info_done(&r->media);
     es_made_done(&r->made);
     es_transcript_done(&r->transcript);
+    es_diarization_done(&r->who);
+    es_passages_done(&r->passages);
 }
 
 static int64_t now_ms(void)

@@ -33,10 +33,9 @@ const char *es_store_tmp(const es_store *s);
 
 /* What results were made with: part of their identity. */
 typedef struct es_made {
-    char *settings;      /* canonical JSON of every setting that can change a result; owned */
-    char asr[64];        /* pack name, "" where the stage did not run */
-    es_hash128 asr_hash; /* data hash of the pack */
-    char program[32];    /* version of earshot */
+    char *settings; /* canonical JSON of every setting that can change a result; owned */
+    es_maker by[ES_N_STAGES];
+    char program[32]; /* version of earshot */
 } es_made;
 
 /* A recording and all that was found in it. */
@@ -44,6 +43,8 @@ typedef struct es_result {
     es_media_info media;
     es_made made;
     es_transcript transcript;
+    es_diarization who;
+    es_passages passages;
 } es_result;
 void es_made_done(es_made *m); /* accept NULL */
 void es_result_done(es_result *r);

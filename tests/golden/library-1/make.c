@@ -34,7 +34,7 @@ static es_result first(es_hash128 content, es_hash128 pack, int track)
                   .mtime_ns = 1600000000123456789, .track = track, .n_tracks = 2, .container = "matroska,webm",
                   .codec = "opus", .sample_rate = 48000, .channels = 6, .duration_ms = 7250, .damaged_packets = 1,
                   .truncated = true},
-        .made = {.settings = copy("{\"task\":\"transcribe\"}"), .asr = "whisper-tiny", .asr_hash = pack,
+        .made = {.settings = copy("{\"task\":\"transcribe\"}"), .by[ES_STAGE_ASR] = {.name = "whisper-tiny", .hash = pack},
                  .program = "0.1.0"},
         .transcript = {.language = "en", .language_probability = 0.875f},
     };
