@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "term.h"
@@ -14,6 +15,11 @@ void cli_engine_options(es_engine_options *out, const cli_settings *s)
     *out = (es_engine_options)ES_ENGINE_OPTIONS;
     out->models = s->models;
     out->asr = s->asr;
+    out->segmentation = s->segmentation;
+    out->diarizer = s->diarizer;
+    out->voice = s->voice;
+    out->embedder = s->embedder;
+    out->embedder_device = getenv("EMBEDDING_DEVICE") && *getenv("EMBEDDING_DEVICE") ? getenv("EMBEDDING_DEVICE") : NULL;
     out->device = s->device;
     out->budget = s->budget;
     out->threads = (int)s->threads;

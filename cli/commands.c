@@ -18,6 +18,10 @@ enum {
     OPT_LIBRARY,
     OPT_MODELS,
     OPT_ASR,
+    OPT_SEGMENTATION,
+    OPT_DIARIZER,
+    OPT_VOICE,
+    OPT_EMBEDDER,
     OPT_DEVICE,
     OPT_BUDGET,
     OPT_THREADS,
@@ -67,6 +71,15 @@ const cli_option cli_options[] = {
                     "~/.local/share/earshot/models."},
     [OPT_ASR] = {"asr", 0, CLI_TEXT, "NAME", NULL, AT(asr), 0, 0,
                  "The speech model, where the folder holds more than one: its pack's name."},
+    [OPT_SEGMENTATION] = {"segmentation", 0, CLI_TEXT, "NAME", NULL, AT(segmentation), 0, 0,
+                          "The pack that finds who speaks when, or none. Without it: the only one in the folder."},
+    [OPT_DIARIZER] = {"diarizer", 0, CLI_TEXT, "NAME", NULL, AT(diarizer), 0, 0,
+                      "The pack that tells speakers apart, or none. Without it: ResNet34 before CAM++."},
+    [OPT_VOICE] = {"voice", 0, CLI_TEXT, "NAME", NULL, AT(voice), 0, 0,
+                   "The pack that knows enrolled voices, or none. Without it: ECAPA before the diarizer's network."},
+    [OPT_EMBEDDER] = {"embedder", 0, CLI_TEXT, "NAME", NULL, AT(embedder), 0, 0,
+                      "The pack that turns text into vectors, or none. Without it: GTE before MiniLM. EMBEDDING_DEVICE in the "
+                      "environment gives it a device of its own."},
     [OPT_DEVICE] = {"device", 0, CLI_TEXT, "auto|cpu|cuda[:N]", NULL, AT(device), 0, 0,
                     "Where models run. auto takes a GPU where there is one and says so where there is none."},
     [OPT_BUDGET] = {"budget", 0, CLI_BYTES, "BYTES", NULL, AT(budget), 0, 0,
@@ -140,7 +153,9 @@ const int cli_n_options = N_OPTIONS;
 _Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) == N_OPTIONS, "every option is described");
 
 #define TALK   (BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
-#define ENGINE (BIT(OPT_MODELS) | BIT(OPT_ASR) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
+#define ENGINE                                                                                                         \
+    (BIT(OPT_MODELS) | BIT(OPT_ASR) | BIT(OPT_SEGMENTATION) | BIT(OPT_DIARIZER) | BIT(OPT_VOICE) | BIT(OPT_EMBEDDER) | \
+     BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
 #define SPEECH                                                                                                         \
     (BIT(OPT_LANGUAGE) | BIT(OPT_TASK) | BIT(OPT_PROMPT) | BIT(OPT_TEMPERATURE) | BIT(OPT_SEQUENTIAL) |                \
      BIT(OPT_WORDS) | BIT(OPT_SEEK))

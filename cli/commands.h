@@ -14,8 +14,8 @@
 
 /* What the user asked for: every option of every command, at its default where it was not given. */
 typedef struct cli_settings {
-    const char *library, *models, *model, *asr, *device, *language, *task, *prompt, *name, *dtype, *attention, *with, *svg, *output,
-        *format;
+    const char *library, *models, *model, *asr, *segmentation, *diarizer, *voice, *embedder, *device, *language,
+        *task, *prompt, *name, *dtype, *attention, *with, *svg, *output, *format;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     double temperature; /* < 0: with fallback */

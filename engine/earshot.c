@@ -151,8 +151,16 @@ int es_door_session_options(es_session_options *out, const es_engine_options *op
         o.models = models_room;
     }
     if (o.threads < 0 || o.threads > 1024) return es_fail(err, ES_EARG, "%d is no number of threads", o.threads);
-    *out = (es_session_options){
-        .models = o.models, .asr = o.asr, .device = o.device, .budget = o.budget, .threads = o.threads};
+    *out = (es_session_options){.models = o.models,
+                                .asr = o.asr,
+                                .segmentation = o.segmentation,
+                                .diarizer = o.diarizer,
+                                .voice = o.voice,
+                                .embedder = o.embedder,
+                                .device = o.device,
+                                .embedder_device = o.embedder_device,
+                                .budget = o.budget,
+                                .threads = o.threads};
     return ES_OK;
 }
 

@@ -100,6 +100,11 @@ typedef struct es_engine_options {
     const char *device; /* "auto", "cpu", "cuda", "cuda:N"; NULL: auto */
     uint64_t budget;    /* bytes the engine may hold on its device; 0: the default of that device */
     int threads;        /* of the CPU; 0: all cores */
+    /* Names of the packs of the other stages. NULL: the only one of its kind in the folder; else ResNet34 before CAM++ as
+     * the diarizer, ECAPA before the diarizer's network as the voice, GTE before MiniLM as the embedder. "none": the stage
+     * is left out, as it is where no pack serves it. */
+    const char *segmentation, *diarizer, *voice, *embedder;
+    const char *embedder_device; /* where the embedder runs, if elsewhere; it then has a memory plan of its own. NULL: device */
 } es_engine_options;
 #define ES_ENGINE_OPTIONS {.size = sizeof(es_engine_options)}
 

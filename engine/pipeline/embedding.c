@@ -31,6 +31,7 @@ struct es_embedding {
     es_device_choice where;
     char name[64];
     es_weights *pack; /* until ready */
+    bool within;      /* the model is another's: no plan, device and arena here */
     es_embedder_dims dims;
     es_tokens *tokens; /* NULL: the pack takes ids only */
     es_plan *plan;
@@ -60,14 +61,14 @@ static int choose(char **path, const es_embedding_options *o, es_err *err)
     return rc;
 }
 
-static int open_tokens(es_embedding *e, es_err *err)
+static int open_tokens(es_embedding *e, const es_weights *pack, es_err *err)
 {
-    const es_weight *t = es_weights_find(e->pack, "tokenizer.tokens"), *added = es_weights_find(e->pack, "tokenizer.added");
+    const es_weight *t = es_weights_find(pack, "tokenizer.tokens"), *added = es_weights_find(pack, "tokenizer.added");
     es_token_tables tables = {0};
 
     if (t && t->dtype == ES_U8) tables.tokens = t->p, tables.tokens_bytes = t->bytes;
     if (added && added->dtype == ES_U8) tables.added = added->p, tables.added_bytes = added->bytes;
-    return es_tokens_open(&e->tokens, &tables, es_pack_config(e->pack), es_weights_path(e->pack), err);
+    return es_tokens_open(&e->tokens, &tables, es_pack_config(pack), es_weights_path(pack), err);
 }
 
 int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err)
@@ -85,7 +86,7 @@ int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err 
     if (rc == ES_OK) rc = choose(&path, o, err);
     if (rc == ES_OK) rc = es_pack_open(&e->pack, path, err);
     if (rc == ES_OK) rc = es_embedder_dims_read(&e->dims, e->pack, err);
-    if (rc == ES_OK) rc = open_tokens(e, err);
+    if (rc == ES_OK) rc = open_tokens(e, e->pack, err);
     if (rc == ES_OK) {
         snprintf(e->name, sizeof e->name, "%s", es_pack_name(e->pack));
         *out = e;
@@ -96,10 +97,30 @@ int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err 
     return rc;
 }
 
+int es_embedding_within(es_embedding **out, const es_weights *pack, es_err *err)
+{
+    es_embedding *e = calloc(1, sizeof *e);
+    int rc = e ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory");
+
+    *out = NULL;
+    if (rc == ES_OK) {
+        e->within = true;
+        snprintf(e->name, sizeof e->name, "%s", es_pack_name(pack));
+        rc = es_embedder_dims_read(&e->dims, pack, err);
+    }
+    if (rc == ES_OK) rc = open_tokens(e, pack, err);
+    if (rc == ES_OK) {
+        *out = e;
+        e = NULL; /* the caller's from here on */
+    }
+    es_embedding_close(e);
+    return rc;
+}
+
 void es_embedding_close(es_embedding *e)
 {
     if (!e) return;
-    es_embedder_close(e->embedder);
+    if (!e->within) es_embedder_close(e->embedder);
     es_arena_close(e->arena);
     es_plan_close(e->plan);
     es_device_close(e->device);
@@ -138,6 +159,23 @@ static int device_fault(const es_fault *why, es_err *err)
     return es_fail(err, ES_EDEVICE, "%s", why->text[0] ? why->text : "the device cannot be opened");
 }
 
+/* Room on the host for the tokens of a step and of the text behind it. */
+static int take_room(es_embedding *e, es_err *err)
+{
+    e->ids = malloc(((size_t)e->limits.tokens + (size_t)es_embedder_longest(e->embedder)) * sizeof *e->ids);
+    e->bounds = malloc(((size_t)e->limits.texts + 1) * sizeof *e->bounds);
+    if (!e->ids || !e->bounds) return es_fail(err, ES_ENOMEM, "not enough memory for %d tokens", e->limits.tokens);
+    e->ready = true;
+    return ES_OK;
+}
+
+int es_embedding_bind(es_embedding *e, es_embedder *model, es_embedder_limits limits, es_err *err)
+{
+    e->embedder = model;
+    e->limits = limits;
+    return take_room(e, err);
+}
+
 int es_embedding_ready(es_embedding *e, es_err *err)
 {
     uint64_t budget = e->options.budget;
@@ -146,6 +184,7 @@ int es_embedding_ready(es_embedding *e, es_err *err)
     int rc = ES_OK;
 
     if (e->ready) return ES_OK;
+    if (e->within) return es_fail(err, ES_EMODEL, "%s: the text encoder's model is not loaded yet", e->name);
     if (e->plan || e->device) return es_fail(err, ES_EMODEL, "the text encoder could not be made ready before; open it again");
     if (e->where.why_cpu[0]) es_log(ES_LOG_INFO, "the text encoder runs on the CPU: %s", e->where.why_cpu);
     if (es_device_open(&e->device, e->where.backend, e->where.index, e->options.threads, NULL, &why)) return device_fault(&why, err);
@@ -157,12 +196,10 @@ int es_embedding_ready(es_embedding *e, es_err *err)
     if (rc == ES_OK && es_device_sync(e->device, &why)) rc = device_fault(&why, err);
     if (rc != ES_OK) return rc;
     es_embedder_start(e->embedder, e->arena);
-    e->ids = malloc(((size_t)e->limits.tokens + (size_t)es_embedder_longest(e->embedder)) * sizeof *e->ids);
-    e->bounds = malloc(((size_t)e->limits.texts + 1) * sizeof *e->bounds);
-    if (!e->ids || !e->bounds) return es_fail(err, ES_ENOMEM, "not enough memory for %d tokens", e->limits.tokens);
+    rc = take_room(e, err);
+    if (rc != ES_OK) return rc;
     es_weights_close(e->pack); /* its weights are in the arena: mapped, they would be resident twice */
     e->pack = NULL;
-    e->ready = true;
     es_log(ES_LOG_NOTE, "Embedding model %s (%d dimensions, up to %d tokens a text) is loaded on %s", e->name, e->dims.d_model,
            es_embedder_longest(e->embedder), facts.name);
     return ES_OK;
@@ -182,7 +219,7 @@ uint64_t es_embedding_arena_bytes(const es_embedding *e)
 {
     es_plan_totals totals = {0};
 
-    if (e->ready) es_plan_totals_get(e->plan, &totals);
+    if (e->plan && e->ready) es_plan_totals_get(e->plan, &totals);
     return totals.arena;
 }
 

@@ -2,7 +2,8 @@
  * embedding.h - texts in, vectors out: a text encoder's pack, its tokenizer, its plan and its device.
  *
  * es_embedding_open() maps the pack and opens the tokenizer; the model is planned, memory is taken and weights are read
- * when the first vector is asked for. Used from one thread.
+ * when the first vector is asked for. Or the model lives in a session's plan, and this is its tokenizer and its steps.
+ * Used from one thread.
  */
 #ifndef ES_EMBEDDING_H
 #define ES_EMBEDDING_H
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "models/embedder.h"
 
 typedef struct es_embedding es_embedding;
 
@@ -25,6 +27,10 @@ typedef struct es_embedding_options {
 } es_embedding_options;
 
 int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err);
+/* The same over a model that others plan and load, as a session does with all of its models: the pack is borrowed during
+ * the call, es_embedding_bind() gives the model once it has been started. Until then only the tokenizer works. */
+int es_embedding_within(es_embedding **out, const es_weights *pack, es_err *err);
+int es_embedding_bind(es_embedding *e, es_embedder *model, es_embedder_limits limits, es_err *err);
 void es_embedding_close(es_embedding *e); /* accepts NULL */
 int es_embedding_ready(es_embedding *e, es_err *err); /* does what costs time and memory; called again, nothing */
 

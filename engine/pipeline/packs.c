@@ -1,5 +1,5 @@
 /*
- * packs.c - which packs a folder holds, and which of them serves as the speech model or the text encoder.
+ * packs.c - which packs a folder holds, and which of them serves which stage.
  *
  * Only the header of each file is read: a folder of large packs is scanned in milliseconds. Whether the bytes still are
  * those that were written is another question, which reads them all (es_pack_verify) and which `doctor` asks.
@@ -233,4 +233,89 @@ int es_packs_choose_encoder(const es_packs *p, const char *name, const es_pack_e
                    "%s: there is no text encoder%s%s here; make one with `earshot convert FOLDER` from all-MiniLM-L6-v2 or "
                    "gte-Qwen2, or run tools/fetch-models",
                    shown, name ? " called " : "", wanted);
+}
+
+/* ---- the stages that may be missing ---- */
+
+/* What may serve a stage, in the order in which it is taken where nothing is named; by_name: only where it is. */
+typedef struct service {
+    const char *option, *what; /* "a speaker network" */
+    const char *taken[2], *by_name[2];
+} service;
+
+static const service services[ES_N_STAGES] = {
+    [ES_STAGE_ASR] = {"--asr", "a speech model", {"whisper"}, {NULL}},
+    [ES_STAGE_SEGMENTATION] = {"--segmentation", "a segmentation", {"pyannet"}, {NULL}},
+    [ES_STAGE_DIARIZER] = {"--diarizer", "a network that tells speakers apart", {"resnet34", "campplus"}, {NULL}},
+    [ES_STAGE_VOICE] = {"--voice", "a network that knows voices", {"ecapa"}, {"resnet34", "campplus"}},
+    [ES_STAGE_EMBEDDER] = {"--embedder", "a text encoder", {"qwen2", "bert"}, {NULL}},
+};
+
+const char *es_packs_option(enum es_stage stage)
+{
+    return services[stage].option;
+}
+
+const es_pack_entry *es_packs_find(const es_packs *p, const char *architecture)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->at[i].fault && !strcmp(p->at[i].architecture, architecture)) return &p->at[i];
+    return NULL;
+}
+
+static bool serves(const service *s, const es_pack_entry *e)
+{
+    for (int i = 0; i < 2; i++)
+        if ((s->taken[i] && !strcmp(s->taken[i], e->architecture)) || (s->by_name[i] && !strcmp(s->by_name[i], e->architecture)))
+            return true;
+    return false;
+}
+
+static int choose_named(const es_packs *p, const service *s, const char *name, const es_pack_entry **out, es_err *err)
+{
+    char shown[400], wanted[100], names[400] = "";
+    size_t n = 0;
+
+    es_printable(shown, sizeof shown, p->folder);
+    es_printable(wanted, sizeof wanted, name);
+    for (size_t i = 0; i < p->n; i++) {
+        const es_pack_entry *e = &p->at[i];
+        char one[80];
+        if (is_called(e, name)) {
+            if (e->fault) return es_fail(err, ES_EMODEL, "%s", e->fault);
+            if (!serves(s, e))
+                return es_fail(err, ES_EMODEL, "%s %s: it is a pack of the architecture %s, not %s", s->option, wanted, e->architecture,
+                               s->what);
+            *out = e;
+            return ES_OK;
+        }
+        if (e->fault || !serves(s, e) || n >= sizeof names - 1) continue;
+        int more = snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", es_printable(one, sizeof one, e->name));
+        n += more > 0 ? (size_t)more : 0;
+    }
+    return es_fail(err, ES_ENOTFOUND, "%s %s: %s has no such pack%s%s", s->option, wanted, shown, n ? ", only " : "", names);
+}
+
+int es_packs_choose(const es_packs *p, enum es_stage stage, const char *name, const es_pack_entry **out, es_err *err)
+{
+    const service *s = &services[stage];
+    char shown[400], names[400];
+
+    *out = NULL;
+    if (name && !strcmp(name, "none")) return ES_OK;
+    if (name) return choose_named(p, s, name, out, err);
+    for (int k = 0; k < 2 && s->taken[k] && !*out; k++) {
+        for (size_t i = 0; i < p->n; i++) {
+            const es_pack_entry *e = &p->at[i];
+            if (e->fault || strcmp(e->architecture, s->taken[k])) continue;
+            if (*out) {
+                names_of(names, sizeof names, p, s->taken[k]);
+                *out = NULL;
+                return es_fail(err, ES_EARG, "%s holds several packs of the architecture %s; choose with %s: %s",
+                               es_printable(shown, sizeof shown, p->folder), s->taken[k], s->option, names);
+            }
+            *out = e;
+        }
+    }
+    return ES_OK;
 }

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/types.h"
 
 typedef struct es_pack_entry {
     char *path;
@@ -32,6 +33,13 @@ void es_packs_done(es_packs *p);
 /* The speech model: the one called name (by metadata or file name), or with NULL the only one. On failure the sentence
  * says what there is, or how to get a pack where there is none. *out is borrowed from the list. */
 int es_packs_choose_asr(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err);
+/* The pack of another stage: the one called name, none at all for the name "none", or with NULL the only one of the
+ * architecture that is preferred - resnet34 before campplus for telling speakers apart, ecapa for knowing them by name,
+ * qwen2 before bert. *out is NULL where the folder has none. Several of the preferred one: one has to be named. */
+int es_packs_choose(const es_packs *p, enum es_stage stage, const char *name, const es_pack_entry **out, es_err *err);
+const char *es_packs_option(enum es_stage stage); /* "--diarizer" */
+/* The first good pack of an architecture, or NULL. */
+const es_pack_entry *es_packs_find(const es_packs *p, const char *architecture);
 /* The text encoder (architecture bert or qwen2), in the same way. */
 int es_packs_choose_encoder(const es_packs *p, const char *name, const es_pack_entry **out, es_err *err);
 

@@ -1,42 +1,44 @@
 /*
  * session.c - from a folder of packs to models that are ready to run.
  *
- *     packs -> the speech model's sizes and tokens        es_session_open: headers and the token table only
+ *     packs -> sizes and tokens                           es_session_open: headers and token tables only
  *     sizes -> plan -> device -> arena -> weights -> run  es_session_ready: once, when the first file needs it
  *
- * The plan is made before the device is opened, so that a budget that is too small, or a pack whose tensors do not fit
- * its sizes, is refused before any memory is taken. Packs are mapped; after the weights have been copied into the arena
- * the map is closed, or every weight would be resident twice.
+ * The plan is made before memory is taken, so that a budget that is too small, or a pack whose tensors do not fit its
+ * sizes, costs nothing. Packs are mapped; after the weights have been copied into the arena the maps are closed, or every
+ * weight would be resident twice.
  */
 #define _GNU_SOURCE
 #include "pipeline/session.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "pipeline/packs.h"
-#include "pipeline/presets.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
-enum { SUPPRESSED_ROOM = 256 };
-
 struct es_session {
-    es_session_options options; /* its texts are not kept */
     es_device_choice where;
-    char *pack_path, pack_name[64];
-    es_hash128 pack_hash;
-    es_whisper_dims dims;
-    es_bpe *bpe;
+    uint64_t budget;
+    int threads;
+    es_session_limits wish;
+    es_lineup lineup;
+    int at[ES_N_STAGES]; /* which model of the lineup serves the stage; -1: none, or one with a plan of its own */
+    es_maker maker[ES_N_STAGES], plda;
+    char *plda_path;
+    es_embedding *embedding;
     es_plan *plan;
     es_device *device;
     es_arena *arena;
-    es_whisper *whisper;
     es_transcriber *transcriber;
     bool ready;
 };
+
+static int open_session(es_session **out, const es_session_options *o, bool must_be_there, es_err *err);
 
 /* ---- devices ---- */
 
@@ -88,37 +90,60 @@ int es_session_choose(es_device_choice *out, const char *device, bool must_be_th
 
 /* ---- the plan ---- */
 
-/* Ids that are never sampled as text, and the blank: from the pack's own tokens. */
-static int suppressed(const es_bpe *b, int32_t *ids, size_t *n, int32_t *blank, es_err *err)
+/* Steps past which a model is not faster, here with what is asked for before them. A text encoder takes texts of up to
+ * 8192 tokens. */
+static void default_steps(es_lineup *l, const es_session_limits *wish, es_backend backend)
 {
-    *n = es_bpe_non_speech(b, ids, SUPPRESSED_ROOM);
-    if (*n > SUPPRESSED_ROOM)
-        return es_fail(err, ES_EMODEL, "the token table has %zu tokens that are not speech, more than %d", *n,
-                       SUPPRESSED_ROOM);
-    if (es_bpe_encode(b, " ", 1, blank, 1) != 1) *blank = -1;
-    return ES_OK;
+    bool cpu = backend == ES_CPU;
+    const es_session_limits usual = {.windows = 1,
+                                     .slots = 1,
+                                     .segments = cpu ? 8 : 32,
+                                     .frames = cpu ? 2048 : 16384,
+                                     .tokens = cpu ? 2048 : 8192};
+
+    for (int i = 0; i < l->n; i++)
+        l->at[i]->step = (es_session_limits){.windows = wish->windows ? wish->windows : usual.windows,
+                                             .slots = wish->slots ? wish->slots : usual.slots,
+                                             .segments = wish->segments ? wish->segments : usual.segments,
+                                             .frames = wish->frames ? wish->frames : usual.frames,
+                                             .tokens = wish->tokens ? wish->tokens : usual.tokens};
 }
 
-static int plan_whisper(es_whisper **out, es_plan *p, const char *name, const es_weights *w,
-                        const es_whisper_dims *dims, const es_bpe *bpe, es_err *err)
+/* Halves every step; false where nothing is left to halve. */
+static bool smaller_steps(es_lineup *l)
 {
-    int32_t ids[SUPPRESSED_ROOM], blank = -1;
-    size_t n = 0;
+    static const es_session_limits least = {.windows = 1, .slots = 1, .segments = 1, .frames = 1024, .tokens = 512};
+    bool any = false;
 
-    if (bpe && suppressed(bpe, ids, &n, &blank, err)) return err ? err->code : ES_EMODEL;
-    return es_whisper_plan(out, p, name, w, dims, es_presets_whisper_limits(dims), ids, (int)n, blank, err);
+    for (int i = 0; i < l->n; i++) {
+        int *step[] = {&l->at[i]->step.windows, &l->at[i]->step.slots, &l->at[i]->step.segments, &l->at[i]->step.frames,
+                       &l->at[i]->step.tokens};
+        const int bound[] = {least.windows, least.slots, least.segments, least.frames, least.tokens};
+        for (int k = 0; k < 5; k++) {
+            if (*step[k] / 2 < bound[k]) continue;
+            *step[k] /= 2;
+            any = true;
+        }
+    }
+    return any;
 }
 
-/* The token table of a pack. */
-static int tokens_open(es_bpe **out, const es_weights *w, es_err *err)
+/* A plan of all models within a budget. On failure *out may be there, to be looked at and closed. */
+static int plan_all(es_plan **out, es_lineup *l, es_backend backend, int threads, uint64_t budget, const es_session_limits *wish,
+                    es_err *err)
 {
-    const es_weight *t = es_weights_find(w, "tokenizer.tokens");
-    char shown[512];
-
-    if (!t || t->dtype != ES_U8)
-        return es_fail(err, ES_EMODEL, "%s: the tensor tokenizer.tokens of bytes is missing; convert the model again",
-                       es_printable(shown, sizeof shown, es_weights_path(w)));
-    return es_bpe_open(out, t->p, t->bytes, err);
+    default_steps(l, wish, backend);
+    for (;;) {
+        es_err why = {0};
+        int rc = es_plan_open(out, backend, threads, &why);
+        if (rc == ES_OK) rc = es_lineup_enter(l, *out, &why);
+        if (rc == ES_OK) rc = es_plan_finish(*out, budget, &why);
+        if (rc == ES_OK) return ES_OK;
+        if (rc != ES_EBUDGET || !smaller_steps(l)) return es_fail(err, rc, "%s", why.text);
+        es_lineup_leave(l);
+        es_plan_close(*out);
+        *out = NULL;
+    }
 }
 
 /* Prints the plan p into memory. */
@@ -151,78 +176,120 @@ static int plan_look(const es_plan *p, es_session_look look, char **text, size_t
 int es_session_plan(const es_session_options *o, const char *with, es_session_look look, char **text, size_t *bytes,
                     es_err *err)
 {
-    es_presets presets = {0};
-    es_whisper *whisper = NULL;
-    const es_pack_entry *entry = NULL;
+    es_session *s = NULL;
+    es_lineup named = {0}, *l = &named;
     es_device_choice where;
-    es_packs packs = {0};
-    es_weights *w = NULL;
-    es_bpe *bpe = NULL;
     es_plan *p = NULL;
-    es_whisper_dims dims;
     int rc;
 
     *text = NULL, *bytes = 0;
     rc = es_session_choose(&where, o->device, false, err);
-    if (rc == ES_OK) rc = es_plan_open(&p, where.backend, o->threads, err);
     if (rc == ES_OK && with) {
-        rc = es_presets_plan(&presets, p, with, err);
+        rc = es_lineup_add_presets(&named, with, err);
     } else if (rc == ES_OK) {
-        rc = es_packs_scan(&packs, o->models, err);
-        if (rc == ES_OK) rc = es_packs_choose_asr(&packs, o->asr, &entry, err);
-        if (rc == ES_OK) rc = es_pack_open(&w, entry->path, err);
-        if (rc == ES_OK) rc = es_whisper_dims_read(&dims, w, err);
-        if (rc == ES_OK) rc = tokens_open(&bpe, w, err);
-        if (rc == ES_OK) rc = plan_whisper(&whisper, p, entry->name, w, &dims, bpe, err);
+        rc = open_session(&s, o, false, err);
+        if (rc == ES_OK) l = &s->lineup;
     }
-    if (rc == ES_OK) rc = es_plan_finish(p, o->budget ? o->budget : es_session_default_budget(where.backend, 0), err);
+    if (rc == ES_OK)
+        rc = plan_all(&p, l, where.backend, o->threads, o->budget ? o->budget : es_session_default_budget(where.backend, 0),
+                      &o->limits, err);
     if (rc == ES_OK) rc = plan_look(p, look, text, bytes, err);
-    es_presets_done(&presets);
-    es_whisper_close(whisper);
+    es_lineup_done(&named);
+    if (s) es_lineup_leave(&s->lineup);
     es_plan_close(p);
-    es_bpe_close(bpe);
-    es_weights_close(w);
-    es_packs_done(&packs);
+    es_session_close(s);
     return rc;
 }
 
 /* ---- a session ---- */
 
-int es_session_open(es_session **out, const es_session_options *o, es_err *err)
+/* A stage's pack becomes a model of the lineup, once for all the stages it serves. */
+static int add_stage(es_session *s, enum es_stage stage, const es_pack_entry *e, es_err *err)
 {
-    const es_pack_entry *entry = NULL;
+    snprintf(s->maker[stage].name, sizeof s->maker[stage].name, "%s", e->name);
+    s->maker[stage].hash = e->hash;
+    for (int i = 0; i < (int)stage; i++) {
+        if (!s->maker[i].name[0] || memcmp(&s->maker[i].hash, &e->hash, sizeof e->hash)) continue;
+        s->at[stage] = s->at[i];
+        return ES_OK;
+    }
+    s->at[stage] = s->lineup.n;
+    return es_lineup_add_pack(&s->lineup, e->path, err);
+}
+
+/* The text encoder: in the session's plan, or where it is to run elsewhere on its own. */
+static int add_embedder(es_session *s, const es_session_options *o, const es_pack_entry *e, bool must_be_there, es_err *err)
+{
+    es_device_choice where = s->where;
+    int rc = o->embedder_device ? es_session_choose(&where, o->embedder_device, must_be_there, err) : ES_OK;
+
+    if (rc != ES_OK) return rc;
+    if (where.backend == s->where.backend && where.index == s->where.index) {
+        rc = add_stage(s, ES_STAGE_EMBEDDER, e, err);
+        return rc == ES_OK ? es_embedding_within(&s->embedding, s->lineup.at[s->at[ES_STAGE_EMBEDDER]]->pack, err) : rc;
+    }
+    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .threads = o->threads};
+    s->maker[ES_STAGE_EMBEDDER].hash = e->hash;
+    snprintf(s->maker[ES_STAGE_EMBEDDER].name, sizeof s->maker[0].name, "%s", e->name);
+    return es_embedding_open(&s->embedding, &apart, err);
+}
+
+static int add_plda(es_session *s, const es_packs *packs, const es_pack_entry *diarizer, es_err *err)
+{
+    const es_pack_entry *e = es_packs_find(packs, "plda");
+
+    if (!e || !diarizer || strcmp(diarizer->architecture, "resnet34")) return ES_OK;
+    snprintf(s->plda.name, sizeof s->plda.name, "%s", e->name);
+    s->plda.hash = e->hash;
+    s->plda_path = strdup(e->path);
+    return s->plda_path ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory");
+}
+
+/* Chooses the packs and enters them in the lineup, in the order of the stages. */
+static int choose_packs(es_session *s, const es_session_options *o, bool must_be_there, es_err *err)
+{
+    const char *const name[ES_N_STAGES] = {o->asr, o->segmentation, o->diarizer, o->voice, o->embedder};
+    const es_pack_entry *e[ES_N_STAGES] = {NULL};
     es_packs packs = {0};
-    es_weights *w = NULL;
+    int rc = es_packs_scan(&packs, o->models, err);
+
+    if (rc == ES_OK) rc = es_packs_choose_asr(&packs, o->asr, &e[ES_STAGE_ASR], err);
+    for (enum es_stage i = ES_STAGE_SEGMENTATION; i < ES_N_STAGES && rc == ES_OK; i++) rc = es_packs_choose(&packs, i, name[i], &e[i], err);
+    if (!e[ES_STAGE_VOICE] && !o->voice) e[ES_STAGE_VOICE] = e[ES_STAGE_DIARIZER];
+    for (size_t i = 0; i < packs.n && rc == ES_OK; i++)
+        if (packs.at[i].fault) es_log(ES_LOG_WARN, "%s; it is passed over", packs.at[i].fault);
+    for (enum es_stage i = 0; i < ES_STAGE_EMBEDDER && rc == ES_OK; i++)
+        if (e[i]) rc = add_stage(s, i, e[i], err);
+    if (rc == ES_OK && e[ES_STAGE_EMBEDDER]) rc = add_embedder(s, o, e[ES_STAGE_EMBEDDER], must_be_there, err);
+    if (rc == ES_OK) rc = add_plda(s, &packs, e[ES_STAGE_DIARIZER], err);
+    es_packs_done(&packs);
+    return rc;
+}
+
+static int open_session(es_session **out, const es_session_options *o, bool must_be_there, es_err *err)
+{
     es_session *s = calloc(1, sizeof *s);
     int rc;
 
     *out = NULL;
     if (!s) return es_fail(err, ES_ENOMEM, "not enough memory");
-    s->options = *o;
-    s->options.models = s->options.asr = s->options.device = NULL; /* not ours to keep */
-    rc = es_session_choose(&s->where, o->device, true, err);
-    if (rc == ES_OK) rc = es_packs_scan(&packs, o->models, err);
-    if (rc == ES_OK) rc = es_packs_choose_asr(&packs, o->asr, &entry, err);
-    if (rc == ES_OK) {
-        for (size_t i = 0; i < packs.n; i++)
-            if (packs.at[i].fault && &packs.at[i] != entry)
-                es_log(ES_LOG_WARN, "%s; it is passed over", packs.at[i].fault);
-        snprintf(s->pack_name, sizeof s->pack_name, "%s", entry->name);
-        s->pack_hash = entry->hash;
-        s->pack_path = strdup(entry->path);
-        if (!s->pack_path) rc = es_fail(err, ES_ENOMEM, "not enough memory");
-    }
-    if (rc == ES_OK) rc = es_pack_open(&w, s->pack_path, err);
-    if (rc == ES_OK) rc = es_whisper_dims_read(&s->dims, w, err);
-    if (rc == ES_OK) rc = tokens_open(&s->bpe, w, err);
+    for (int i = 0; i < ES_N_STAGES; i++) s->at[i] = -1;
+    s->budget = o->budget;
+    s->threads = o->threads;
+    s->wish = o->limits;
+    rc = es_session_choose(&s->where, o->device, must_be_there, err);
+    if (rc == ES_OK) rc = choose_packs(s, o, must_be_there, err);
     if (rc == ES_OK) {
         *out = s;
         s = NULL; /* the caller's from here on */
     }
-    es_weights_close(w);
-    es_packs_done(&packs);
     es_session_close(s);
     return rc;
+}
+
+int es_session_open(es_session **out, const es_session_options *o, es_err *err)
+{
+    return open_session(out, o, true, err);
 }
 
 static int device_fault(const es_fault *why, es_err *err)
@@ -230,35 +297,61 @@ static int device_fault(const es_fault *why, es_err *err)
     return es_fail(err, ES_EDEVICE, "%s", why->text[0] ? why->text : "the device cannot be opened");
 }
 
+/* Stages that are left out are said to be so, in one sentence. */
+static void tell_missing(const es_session *s)
+{
+    static const char *const lost[ES_N_STAGES] = {[ES_STAGE_SEGMENTATION] = "who speaks", [ES_STAGE_EMBEDDER] = "search by meaning"};
+    char text[200] = "";
+    size_t n = 0;
+
+    for (int i = 0; i < ES_N_STAGES; i++) {
+        bool there = es_session_has(s, (enum es_stage)i);
+        if (i == ES_STAGE_SEGMENTATION) there = there && es_session_has(s, ES_STAGE_DIARIZER);
+        if (!lost[i] || there) continue;
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s (%s)", n ? " and " : "", lost[i], i == ES_STAGE_EMBEDDER ? "a text encoder" : "a segmentation and a speaker network");
+    }
+    if (n) es_log(ES_LOG_INFO, "there are no packs for %s: that is left out", text);
+}
+
+static int start_all(es_session *s, es_err *err)
+{
+    int rc = es_lineup_start(&s->lineup, s->arena, err);
+    const es_lineup_model *asr = s->lineup.at[s->at[ES_STAGE_ASR]];
+
+    if (rc == ES_OK) rc = es_transcriber_open(&s->transcriber, asr->whisper, asr->bpe, err);
+    if (rc == ES_OK && s->at[ES_STAGE_EMBEDDER] >= 0) {
+        const es_lineup_model *m = s->lineup.at[s->at[ES_STAGE_EMBEDDER]];
+        rc = es_embedding_bind(s->embedding, m->embedder, es_lineup_embedder_limits(m), err);
+    }
+    return rc;
+}
+
 int es_session_ready(es_session *s, es_err *err)
 {
     es_device_facts facts;
-    es_weights *w = NULL;
     es_fault why = {0};
-    uint64_t budget = s->options.budget;
-    int rc;
+    uint64_t budget = s->budget;
+    int rc = ES_OK;
 
     if (s->ready) return ES_OK;
-    if (s->plan) return es_fail(err, ES_EMODEL, "the models could not be made ready before; open the engine again");
+    if (s->plan || s->device) return es_fail(err, ES_EMODEL, "the models could not be made ready before; open the engine again");
     if (s->where.why_cpu[0]) es_log(ES_LOG_NOTE, "models run on the CPU: %s", s->where.why_cpu);
-    rc = es_pack_open(&w, s->pack_path, err);
-    if (rc == ES_OK) rc = es_plan_open(&s->plan, s->where.backend, s->options.threads, err);
-    if (rc == ES_OK) rc = plan_whisper(&s->whisper, s->plan, s->pack_name, w, &s->dims, s->bpe, err);
-    if (rc == ES_OK && es_device_open(&s->device, s->where.backend, s->where.index, s->options.threads, NULL, &why))
-        rc = device_fault(&why, err);
-    if (rc == ES_OK) {
-        es_device_describe(s->device, &facts);
+    tell_missing(s);
+    if (s->where.backend == ES_CPU) /* what is refused is refused before threads and memory are taken */
+        rc = plan_all(&s->plan, &s->lineup, ES_CPU, s->threads, budget, &s->wish, err);
+    if (rc == ES_OK && es_device_open(&s->device, s->where.backend, s->where.index, s->threads, NULL, &why)) rc = device_fault(&why, err);
+    if (rc == ES_OK) es_device_describe(s->device, &facts);
+    if (rc == ES_OK && !s->plan) {
         if (!budget) budget = es_session_default_budget(s->where.backend, facts.bytes_free);
-        rc = es_plan_finish(s->plan, budget, err);
+        rc = plan_all(&s->plan, &s->lineup, s->where.backend, s->threads, budget, &s->wish, err);
     }
     if (rc == ES_OK) rc = es_arena_open(&s->arena, s->plan, s->device, err);
     if (rc == ES_OK) rc = es_arena_load(s->arena, err);
-    if (rc == ES_OK) rc = es_whisper_start(s->whisper, s->arena, err);
-    if (rc == ES_OK) rc = es_transcriber_open(&s->transcriber, s->whisper, s->bpe, err);
+    if (rc == ES_OK) rc = start_all(s, err);
     if (rc == ES_OK && es_device_sync(s->device, &why)) rc = device_fault(&why, err);
-    es_weights_close(w);
     s->ready = rc == ES_OK;
-    if (s->ready) es_log(ES_LOG_INFO, "%s is loaded, on %s", s->pack_name, facts.name);
+    for (int i = 0; i < s->lineup.n && s->ready; i++) es_log(ES_LOG_INFO, "%s is loaded, on %s", s->lineup.at[i]->name, facts.name);
+    if (rc == ES_OK && s->embedding && s->at[ES_STAGE_EMBEDDER] < 0) rc = es_embedding_ready(s->embedding, err);
     return rc;
 }
 
@@ -266,38 +359,89 @@ void es_session_close(es_session *s)
 {
     if (!s) return;
     es_transcriber_close(s->transcriber);
-    es_whisper_close(s->whisper);
+    es_embedding_close(s->embedding);
+    es_lineup_done(&s->lineup);
     es_arena_close(s->arena);
     es_plan_close(s->plan);
     es_device_close(s->device);
-    es_bpe_close(s->bpe);
-    free(s->pack_path);
+    free(s->plda_path);
     free(s);
+}
+
+bool es_session_has(const es_session *s, enum es_stage stage)
+{
+    return s->maker[stage].name[0] != 0;
+}
+
+es_maker es_session_maker(const es_session *s, enum es_stage stage)
+{
+    return s->maker[stage];
+}
+
+const char *es_session_plda(const es_session *s, es_maker *maker)
+{
+    if (maker) *maker = s->plda;
+    return s->plda_path;
 }
 
 const char *es_session_asr_name(const es_session *s)
 {
-    return s->pack_name;
+    return s->maker[ES_STAGE_ASR].name;
 }
 
 es_hash128 es_session_asr_hash(const es_session *s)
 {
-    return s->pack_hash;
+    return s->maker[ES_STAGE_ASR].hash;
+}
+
+static const es_lineup_model *model_of(const es_session *s, enum es_stage stage)
+{
+    return s->at[stage] >= 0 ? s->lineup.at[s->at[stage]] : NULL;
 }
 
 const es_whisper_dims *es_session_dims(const es_session *s)
 {
-    return &s->dims;
+    return &model_of(s, ES_STAGE_ASR)->whisper_dims;
 }
 
 const es_bpe *es_session_bpe(const es_session *s)
 {
-    return s->bpe;
+    return model_of(s, ES_STAGE_ASR)->bpe;
+}
+
+es_embedding *es_session_embedding(es_session *s)
+{
+    return s->embedding;
 }
 
 es_transcriber *es_session_transcriber(es_session *s)
 {
     return s->transcriber;
+}
+
+es_pyannet *es_session_pyannet(es_session *s)
+{
+    return s->ready && es_session_has(s, ES_STAGE_SEGMENTATION) ? model_of(s, ES_STAGE_SEGMENTATION)->pyannet : NULL;
+}
+
+es_campplus *es_session_speaker(es_session *s, enum es_stage stage)
+{
+    assert(stage == ES_STAGE_DIARIZER || stage == ES_STAGE_VOICE);
+    return s->ready && es_session_has(s, stage) ? model_of(s, stage)->speaker : NULL;
+}
+
+es_session_limits es_session_limits_of(const es_session *s)
+{
+    es_session_limits limits = {0};
+
+    for (int i = 0; i < s->lineup.n && s->ready; i++) {
+        const es_lineup_model *m = s->lineup.at[i];
+        if (m->kind == ES_LINEUP_WHISPER) limits.windows = m->step.windows, limits.slots = m->step.slots;
+        if (m->kind == ES_LINEUP_PYANNET) limits.segments = m->step.segments;
+        if (m->kind == ES_LINEUP_SPEAKER && !limits.frames) limits.frames = m->step.frames;
+        if (m->kind == ES_LINEUP_EMBEDDER) limits.tokens = m->step.tokens;
+    }
+    return limits;
 }
 
 es_device *es_session_device(es_session *s)
