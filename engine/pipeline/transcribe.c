@@ -193,23 +193,30 @@ es_sound es_sound_of(es_spool *s)
 
 /* A caller's buffer may hold anything. What is no number is silence, and what is 30 dB over full scale is cut there:
  * one infinite sample would make the floor of the whole recording infinite. */
-static void make_safe(float *x, int n)
+static void make_safe(float *x, int64_t n)
 {
     enum { MOST = 32 };
 
-    for (int i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         if (fabsf(x[i]) <= MOST) continue;
         x[i] = isnan(x[i]) ? 0 : copysignf(MOST, x[i]);
     }
 }
 
+int es_sound_read(const es_sound *s, int64_t first, int64_t n, float *out, es_err *err)
+{
+    int rc = s->read(s->user, first, n, out, err);
+
+    if (rc == ES_OK) make_safe(out, n);
+    return rc;
+}
+
 static int read_window(job *j, int64_t seek)
 {
     int64_t first = seek * ES_MEL_FRAME_SAMPLES;
-    int rc = j->sound->read(j->sound->user, first - ES_MEL_WINDOW_CONTEXT, ES_MEL_WINDOW_SAMPLES, j->t->pcm, j->err);
+    int rc = es_sound_read(j->sound, first - ES_MEL_WINDOW_CONTEXT, ES_MEL_WINDOW_SAMPLES, j->t->pcm, j->err);
 
     if (rc != ES_OK) return rc;
-    make_safe(j->t->pcm, ES_MEL_WINDOW_SAMPLES);
     es_mel_reflect(j->t->pcm, first);
     return ES_OK;
 }

@@ -22,6 +22,8 @@ typedef struct es_sound {
     int64_t samples;
 } es_sound;
 es_sound es_sound_of(es_spool *s); /* borrows the spool */
+/* Samples that are safe to compute with: what is no number is 0, and nothing is more than 30 dB over full scale. */
+int es_sound_read(const es_sound *s, int64_t first, int64_t n, float *out, es_err *err);
 
 /* 0 to go on, else ES_ECANCELLED; what: "listening" (first pass) or "transcribing". */
 typedef int (*es_transcribe_progress)(void *user, const char *what, int64_t done_ms, int64_t all_ms);

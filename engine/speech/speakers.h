@@ -1,0 +1,25 @@
+/*
+ * speakers.h - turns of clusters into an account of who spoke: speakers in order, who was heard alone, where speech is.
+ */
+#ifndef ES_SPEAKERS_H
+#define ES_SPEAKERS_H
+
+#include "base/types.h"
+#include "speech/windows.h"
+
+/* order[j]: the number of cluster j by its first turn, -1 where it has none. turns in order of start. Returns how many. */
+int es_speakers_order(int *order, const es_turn *turns, size_t n, int K);
+/* Gives turns their speakers' numbers; those of clusters without one must not be there. Keeps start, then speaker. */
+void es_speakers_renumber(es_turn *turns, size_t n, const int *order);
+
+/* alone_ms [speakers]: how long each is the only one who speaks. 0, or -1 when memory is out. */
+int es_speakers_alone(int64_t *alone_ms, const es_turn *turns, size_t n, int speakers);
+
+/* Turns in milliseconds; those that round to nothing are left out. *out is the caller's. 0, or -1 when memory is out. */
+int es_speakers_spoken(es_spoken **out, size_t *m, const es_turn *turns, size_t n);
+
+/* Where any window hears anyone: more than what turns cover, which are what most windows agree upon, since a word that is
+ * not looked for is lost. *out is the caller's. 0, or -1 when memory is out. */
+int es_speakers_heard(es_heard **out, size_t *n, const uint8_t *classes, int64_t C, int64_t step, int64_t samples);
+
+#endif

@@ -1,0 +1,508 @@
+/*
+ * test_diarize.c - whole diarizations against recorded runs of the reference and against people's references; what is not
+ * speech; wishes that cannot be met.
+ */
+#include "test.h"
+
+#include "models/campplus.h"
+#include "models/pyannet.h"
+#include "pipeline/diarize.h"
+#include "speech/rttm.h"
+#include "speech/score.h"
+#include "weights/convert/convert.h"
+
+enum { SLOTS = ES_WINDOW_SLOTS, FRAMES = ES_WINDOW_FRAMES, WIDTH = ES_CAMPPLUS_VECTOR, MOST_SAMPLES = 16000 * 300 };
+
+/* ---- models ---- */
+
+typedef struct rig {
+    es_weights *segmentation, *voices;
+    es_plan *p;
+    es_device *d;
+    es_arena *a;
+    es_diarize_models m;
+    es_err err;
+} rig;
+
+static const char *pack(const char *folder, const char *name)
+{
+    static char paths[2][4096];
+    int which = !strcmp(name, "campplus");
+    const char *source = es_test_data(folder);
+    es_convert_report rep;
+    es_err err = {0};
+
+    if (!source) {
+        es_test_skip(folder);
+        return NULL;
+    }
+    snprintf(paths[which], sizeof paths[which], "%s/%s.pack", es_test_folder(), name);
+    es_convert_options o = {.source = source, .output = paths[which], .name = name};
+    if (es_convert(&o, &rep, &err) != ES_OK) {
+        es_test_fail(__FILE__, __LINE__, "%s", err.text);
+        return NULL;
+    }
+    return paths[which];
+}
+
+static void rig_close(rig *g)
+{
+    es_pyannet_close(g->m.segmentation);
+    es_campplus_close(g->m.campplus);
+    es_arena_close(g->a);
+    es_device_close(g->d);
+    es_plan_close(g->p);
+    es_weights_close(g->segmentation);
+    es_weights_close(g->voices);
+    *g = (rig){0};
+}
+
+static bool rig_open(rig *g, int windows, int pieces)
+{
+    const char *segmentation = pack("models/pyannote-segmentation-3.0", "segmentation-3.0");
+    const char *voices = segmentation ? pack("models/campplus", "campplus") : NULL;
+    es_fault fault = {0};
+    int rc;
+
+    *g = (rig){0};
+    if (!voices) return false;
+    rc = es_pack_open(&g->segmentation, segmentation, &g->err);
+    if (!rc) rc = es_pack_open(&g->voices, voices, &g->err);
+    if (!rc) rc = es_plan_open(&g->p, ES_CPU, 2, &g->err);
+    if (!rc) rc = es_pyannet_plan(&g->m.segmentation, g->p, "segmentation", g->segmentation, windows, &g->err);
+    if (!rc) rc = es_campplus_plan(&g->m.campplus, g->p, "campplus", g->voices, pieces, 998 * (pieces > 2 ? 2 : 1), &g->err);
+    if (!rc) rc = es_plan_finish(g->p, 0, &g->err);
+    if (!rc && es_device_open(&g->d, ES_CPU, 0, 2, NULL, &fault)) rc = es_fail(&g->err, ES_EDEVICE, "%s", fault.text);
+    if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &g->err);
+    if (!rc) rc = es_arena_load(g->a, &g->err);
+    if (!rc) es_pyannet_start(g->m.segmentation, g->a), es_campplus_start(g->m.campplus, g->a);
+    if (rc) {
+        es_test_fail(__FILE__, __LINE__, "%s", g->err.text);
+        rig_close(g);
+    }
+    return rc == ES_OK;
+}
+
+/* ---- recordings ---- */
+
+typedef struct recording {
+    float *x;
+    int64_t n;
+} recording;
+
+static int read_recording(void *user, int64_t first, int64_t n, float *out, es_err *err)
+{
+    const recording *r = user;
+
+    (void)err;
+    for (int64_t i = 0; i < n; i++) out[i] = first + i >= 0 && first + i < r->n ? r->x[first + i] : 0;
+    return ES_OK;
+}
+
+static es_sound sound_of(recording *r)
+{
+    return (es_sound){.read = read_recording, .user = r, .samples = r->n};
+}
+
+/* A 16 kHz mono wav of s16 or f32; r->x is the caller's to free. */
+static bool load(recording *r, const char *file)
+{
+    const char *path = es_test_data(file);
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    unsigned char *bytes = malloc(16 << 20);
+    size_t size = f && bytes ? fread(bytes, 1, 16 << 20, f) : 0;
+    unsigned format = 0;
+
+    *r = (recording){.x = malloc(MOST_SAMPLES * sizeof(float))};
+    if (f) fclose(f);
+    for (size_t at = 12; at + 8 <= size;) {
+        uint32_t length;
+        memcpy(&length, bytes + at + 4, 4);
+        if (!memcmp(bytes + at, "fmt ", 4)) format = bytes[at + 8];
+        if (!memcmp(bytes + at, "data", 4)) {
+            size_t each = format == 3 ? 4 : 2;
+            for (size_t n = 0; r->n < MOST_SAMPLES && (n + 1) * each <= length && at + 8 + (n + 1) * each <= size; n++) {
+                int16_t s;
+                memcpy(&s, bytes + at + 8 + n * each, 2);
+                r->x[r->n] = (float)s / 32768;
+                if (format == 3) memcpy(&r->x[r->n], bytes + at + 8 + n * each, 4);
+                r->n++;
+            }
+        }
+        at += 8 + length + (length & 1);
+    }
+    free(bytes);
+    if (!r->n) {
+        free(r->x);
+        es_test_skip(file);
+    }
+    return r->n > 0;
+}
+
+/* ---- scores ---- */
+
+/* The rate between a diarization's turns and an RTTM, over the whole recording. */
+static double rate(const es_diarization *d, const char *rttm, const char *uri, int64_t samples)
+{
+    es_turn *turns = malloc((d->n_turns + 1) * sizeof *turns);
+    es_score_span all = {0, samples * 125 / 2};
+    es_rttm ref = {0};
+    es_err err = {0};
+    es_der der = {0};
+
+    for (size_t i = 0; i < d->n_turns; i++)
+        turns[i] = (es_turn){d->turns[i].start_ms * 1000, d->turns[i].end_ms * 1000, d->turns[i].speaker};
+    CHECK(es_rttm_read(&ref, es_test_data(rttm), uri, &err) == ES_OK, "%s", err.text);
+    CHECK(ref.n > 0, "%s has no turns of %s", rttm, uri ? uri : "any file");
+    CHECK(es_score_der(&der, ref.turns, ref.n, turns, d->n_turns, &all, 1, 0, NULL, 0) == 0);
+    es_rttm_done(&ref);
+    free(turns);
+    return es_der_rate(der);
+}
+
+static bool is_sound(const es_diarization *d, int64_t samples)
+{
+    int64_t end = samples / 16 + 1;
+    bool good = true;
+    int seen = 0;
+
+    for (size_t i = 0; i < d->n_turns; i++) {
+        const es_spoken *t = &d->turns[i];
+        good = good && t->start_ms < t->end_ms && t->end_ms <= end && t->speaker <= seen;
+        if (t->speaker == seen) seen++;
+        if (i) good = good && d->turns[i - 1].start_ms <= t->start_ms;
+    }
+    for (size_t i = 1; i < d->n_exclusive; i++) good = good && d->exclusive[i - 1].end_ms <= d->exclusive[i].start_ms;
+    for (size_t i = 0; i < d->n_exclusive; i++) good = good && d->exclusive[i].speaker < d->n_speakers;
+    for (size_t i = 1; i < d->n_speech; i++) good = good && d->speech[i - 1].end_ms < d->speech[i].start_ms;
+    return good && seen == d->n_speakers && d->centers.n == (size_t)d->n_speakers;
+}
+
+static const struct {
+    const char *name, *wav, *human, *uri;
+    double reached; /* by the reference, against people */
+    int speakers;
+} recordings[] = {
+    {"sample", "audio/pyannote_sample/sample.wav", "audio/pyannote_sample/sample.rttm", "sample", 0.0521, 2},
+    {"dev00", "audio/ami/dev00.wav", "audio/ami/debug.development.rttm", "dev00", 0.2664, 2},
+    {"mix3", "audio/librispeech_mix/mix3.wav", "audio/librispeech_mix/mix3.rttm", "mix3", 0.2523, 3},
+};
+enum { N_RECORDINGS = sizeof recordings / sizeof recordings[0] };
+
+static void whole(void)
+{
+    rig g;
+
+    if (!rig_open(&g, 8, 6)) return;
+    g.m.space.b[3] = 7;
+    for (int i = 0; i < N_RECORDINGS; i++) {
+        es_diarize_times times = {0};
+        es_diarize_options o = es_diarize_defaults();
+        es_diarization d = {0};
+        char golden[64];
+        recording r;
+        if (!load(&r, recordings[i].wav)) continue;
+        es_sound s = sound_of(&r);
+        o.times = &times;
+        CHECK(es_diarize(&d, &g.m, &s, &o, &g.err) == ES_OK, "%s: %s", recordings[i].name, g.err.text);
+        CHECK(is_sound(&d, r.n), "%s: turns, speakers or speech are out of order", recordings[i].name);
+        CHECK_INT(d.n_speakers, recordings[i].speakers);
+        CHECK(d.centers.width == WIDTH && d.centers.space.b[3] == 7);
+        snprintf(golden, sizeof golden, "goldens/speakers/%s.rttm", recordings[i].name);
+        double same = rate(&d, golden, NULL, r.n), human = rate(&d, recordings[i].human, recordings[i].uri, r.n);
+        CHECK(same <= 0.005, "%s: %.2f %% from the reference's turns", recordings[i].name, 100 * same);
+        CHECK(human <= recordings[i].reached + 0.003, "%s: DER %.2f %%, the reference has %.2f %%", recordings[i].name, 100 * human,
+              100 * recordings[i].reached);
+        printf("    %s: %.3f %% from the reference's turns, DER %.2f %% (reference %.2f %%); %.2f s segmentation, %.2f s vectors, %.3f s clusters\n",
+               recordings[i].name, 100 * same, 100 * human, 100 * recordings[i].reached, times.segment, times.embed, times.cluster);
+        es_diarization_done(&d);
+        free(r.x);
+    }
+    rig_close(&g);
+}
+
+/* ---- from recorded windows ---- */
+
+/* The reference's classes and vectors of a recording. */
+static bool recorded(es_diarize_windows *w, const char *name)
+{
+    char path[64];
+    int n_dims;
+    size_t dims[4];
+
+    snprintf(path, sizeof path, "goldens/speakers/%s.npz", name);
+    double *classes = es_test_npz(es_test_data(path), "classes", &n_dims, dims);
+    *w = (es_diarize_windows){.n = classes ? (int64_t)dims[0] : 0, .step = 16000, .width = WIDTH};
+    double *vectors = es_test_npz(es_test_data(path), "embeddings", &n_dims, dims);
+    double *clean = es_test_npz(es_test_data(path), "clean_frames", &n_dims, dims);
+    bool there = classes && vectors && clean;
+    if (there) {
+        size_t slots = (size_t)w->n * SLOTS;
+        w->classes = malloc((size_t)w->n * FRAMES);
+        w->row = malloc(slots * sizeof *w->row);
+        w->clean = malloc(slots * sizeof *w->clean);
+        w->vectors = malloc(slots * WIDTH * sizeof *w->vectors);
+        for (size_t i = 0; i < (size_t)w->n * FRAMES; i++) w->classes[i] = (uint8_t)classes[i];
+        for (size_t i = 0; i < slots; i++) {
+            w->clean[i] = (int16_t)clean[i];
+            w->row[i] = isnan(vectors[i * WIDTH]) ? -1 : (int32_t)w->n_vectors;
+            if (w->row[i] < 0) continue;
+            for (int j = 0; j < WIDTH; j++) w->vectors[w->n_vectors * WIDTH + (size_t)j] = (float)vectors[i * WIDTH + (size_t)j];
+            w->n_vectors++;
+        }
+    }
+    free(classes), free(vectors), free(clean);
+    return there;
+}
+
+static void from_recorded_windows(void)
+{
+    for (int i = 0; i < N_RECORDINGS; i++) {
+        es_diarize_models m = {0};
+        es_diarize_options o = es_diarize_defaults();
+        es_diarization d = {0};
+        es_diarize_windows w;
+        es_err err = {0};
+        char path[64];
+        recording r;
+        size_t dims[4];
+        int n_dims;
+        if (!load(&r, recordings[i].wav)) return;
+        CHECK(recorded(&w, recordings[i].name), "%s.npz cannot be read", recordings[i].name);
+        w.samples = r.n;
+        CHECK(es_diarize_conclude(&d, &w, &m, &o, &err) == ES_OK, "%s", err.text);
+        snprintf(path, sizeof path, "goldens/speakers/%s.npz", recordings[i].name);
+        double *want = es_test_npz(es_test_data(path), "turns", &n_dims, dims);
+        CHECK(want && d.n_turns == dims[0], "%s: %zu turns, the reference has %zu", recordings[i].name, d.n_turns, want ? dims[0] : 0);
+        int name[8];
+        for (int k = 0; k < 8; k++) name[k] = -1;
+        for (size_t t = 0; want && t < dims[0] && t < d.n_turns; t++) {
+            const es_spoken *have = &d.turns[t];
+            int cluster = (int)want[3 * t + 2];
+            if (name[cluster] < 0) name[cluster] = have->speaker;
+            CHECK(fabs((double)have->start_ms - 1000 * want[3 * t]) < 1 && fabs((double)have->end_ms - 1000 * want[3 * t + 1]) < 1 &&
+                      name[cluster] == have->speaker,
+                  "%s: turn %zu is %lld to %lld ms of %d, the reference has %.0f to %.0f of %d", recordings[i].name, t,
+                  (long long)have->start_ms, (long long)have->end_ms, have->speaker, 1000 * want[3 * t], 1000 * want[3 * t + 1], cluster);
+        }
+        free(want);
+        free(r.x);
+        es_diarization_done(&d);
+        es_diarize_windows_done(&w);
+    }
+}
+
+/* ---- the same whatever is computed together ---- */
+
+static bool equal_turns(const es_spoken *a, const es_spoken *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i].start_ms != b[i].start_ms || a[i].end_ms != b[i].end_ms || a[i].speaker != b[i].speaker) return false;
+    return true;
+}
+
+static bool equal(const es_diarization *a, const es_diarization *b)
+{
+    return a->n_turns == b->n_turns && a->n_exclusive == b->n_exclusive && a->n_speech == b->n_speech && a->n_speakers == b->n_speakers &&
+           equal_turns(a->turns, b->turns, a->n_turns) && equal_turns(a->exclusive, b->exclusive, a->n_exclusive) &&
+           !memcmp(a->speech, b->speech, a->n_speech * sizeof *a->speech) &&
+           !memcmp(a->centers.rows, b->centers.rows, a->centers.n * (size_t)a->centers.width * sizeof(float));
+}
+
+static void the_same_bits(void)
+{
+    es_diarize_options o = es_diarize_defaults();
+    es_diarization one = {0}, many = {0};
+    recording r;
+    rig g;
+
+    if (!load(&r, recordings[0].wav)) return;
+    r.n = 16000 * 14;
+    es_sound s = sound_of(&r);
+    if (rig_open(&g, 1, 1)) {
+        CHECK(es_diarize(&one, &g.m, &s, &o, &g.err) == ES_OK, "%s", g.err.text);
+        rig_close(&g);
+    }
+    if (rig_open(&g, 5, 7)) {
+        CHECK(es_diarize(&many, &g.m, &s, &o, &g.err) == ES_OK, "%s", g.err.text);
+        CHECK(one.n_turns > 0, "no turns");
+        CHECK(equal(&one, &many), "other bits with five windows at once: %zu and %zu turns, %d and %d speakers", one.n_turns, many.n_turns,
+              one.n_speakers, many.n_speakers);
+        rig_close(&g);
+    }
+    es_diarization_done(&one);
+    es_diarization_done(&many);
+    free(r.x);
+}
+
+/* ---- what is asked for ---- */
+
+static char told[256];
+static void note(void *user, const char *sentence)
+{
+    (void)user;
+    snprintf(told, sizeof told, "%s", sentence);
+}
+
+static void number_of_speakers(void)
+{
+    static const struct {
+        const char *text;
+        int least, most;
+    } good[] = {{"2", 2, 2}, {"1-5", 1, 5}, {"7-7", 7, 7}};
+    static const char *const bad[] = {"", "0", "-3", "3-", "4-2", "two", "2 ", "1-2-3", " 2", "99999", "1.5"};
+    es_diarize_models m = {0};
+    es_diarize_windows w;
+    recording r;
+
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        es_speaker_range range = {0};
+        CHECK(es_diarize_speakers_parse(&range, good[i].text) && range.least == good[i].least && range.most == good[i].most, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        es_speaker_range range = {0};
+        CHECK(!es_diarize_speakers_parse(&range, bad[i]), "\"%s\" was taken", bad[i]);
+    }
+    if (!load(&r, recordings[2].wav) || !recorded(&w, recordings[2].name)) return;
+    w.samples = r.n;
+    for (int i = 0; i < 4; i++) {
+        static const int asked[] = {1, 2, 3, 40};
+        int most = asked[i];
+        es_diarize_options o = es_diarize_defaults();
+        es_diarization d = {0};
+        es_err err = {0};
+        o.speakers = (es_speaker_range){most, most};
+        o.note = note;
+        told[0] = 0;
+        CHECK(es_diarize_conclude(&d, &w, &m, &o, &err) == ES_OK, "%s", err.text);
+        CHECK(is_sound(&d, r.n));
+        /* Of three people two can be made by joining, and forty cannot be made at all: then it is said. */
+        if (most <= 3) CHECK_INT(d.n_speakers, most);
+        else CHECK(d.n_speakers < most && strstr(told, "40 were asked for"), "%d speakers, \"%s\"", d.n_speakers, told);
+        es_diarization_done(&d);
+    }
+    es_diarize_windows_done(&w);
+    free(r.x);
+}
+
+static void refused(void)
+{
+    /* Only whether there is a network is looked at before anything runs. */
+    es_diarize_models m = {.campplus = (es_campplus *)(void *)&told}, resnet = {0};
+    es_diarize_options o = es_diarize_defaults();
+    const char *name = NULL;
+    es_err err = {0};
+
+    CHECK(es_diarize_check(&m, &o, &name, &err) == ES_OK && !strcmp(name, "campplus"), "%s", err.text);
+    o.configuration = "community-1";
+    err = (es_err){0};
+    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "ResNet34") && strstr(err.text, "CAM++"), "%s", err.text);
+    err = (es_err){0};
+    CHECK(es_diarize_check(&resnet, &o, NULL, &err) == ES_EARG && strstr(err.text, "PLDA"), "%s", err.text);
+    o.configuration = "4.2";
+    err = (es_err){0};
+    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "4.2"), "%s", err.text);
+    o.configuration = NULL;
+    o.step_samples = 16001;
+    err = (es_err){0};
+    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG, "%s", err.text);
+    o.step_samples = 16000;
+    o.speakers = (es_speaker_range){.least = 3, .most = 2};
+    err = (es_err){0};
+    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "at least 3"), "%s", err.text);
+}
+
+/* ---- what is not speech ---- */
+
+static void not_speech(void)
+{
+    static const char *const names[] = {"nothing", "a moment", "silence", "noise", "music"};
+    es_noise noise = {11};
+    rig g;
+
+    if (!rig_open(&g, 8, 6)) return;
+    for (int kind = 0; kind < 5; kind++) {
+        recording r = {.n = kind == 0 ? 0 : kind == 1 ? 300 : 16000 * 25};
+        es_diarize_options o = es_diarize_defaults();
+        es_diarization d = {0};
+        r.x = calloc((size_t)r.n + 1, sizeof *r.x);
+        if (kind == 3) es_noise_fill(&noise, r.x, (size_t)r.n, 0.1);
+        for (int64_t i = 0; kind == 4 && i < r.n; i++) { /* a chord a second, struck and fading */
+            static const double chord[4][3] = {{262, 330, 392}, {220, 262, 330}, {175, 220, 262}, {196, 247, 294}};
+            double t = (double)(i % 16000) / 16000;
+            for (int j = 0; j < 3; j++) r.x[i] += (float)(0.15 * exp(-2 * t) * sin(6.283185307 * chord[i / 16000 % 4][j] * t));
+        }
+        es_sound s = sound_of(&r);
+        CHECK(es_diarize(&d, &g.m, &s, &o, &g.err) == ES_OK, "%s: %s", names[kind], g.err.text);
+        CHECK(d.n_speakers == 0 && d.n_turns == 0 && d.n_exclusive == 0, "%s: %d speakers", names[kind], d.n_speakers);
+        es_diarization_done(&d);
+        free(r.x);
+    }
+    rig_close(&g);
+}
+
+/* A word among silence has one speaker, who is heard where the word is. */
+static void one_word(void)
+{
+    recording r, all;
+    rig g;
+
+    if (!load(&all, recordings[0].wav)) return;
+    if (!rig_open(&g, 4, 6)) {
+        free(all.x);
+        return;
+    }
+    r = (recording){.n = 16000 * 6, .x = calloc(16000 * 6, sizeof(float))};
+    for (int i = 0; i < 9600; i++) r.x[32000 + i] = all.x[144000 + i]; /* 0.6 s of someone at 9 s */
+    es_diarize_options o = es_diarize_defaults();
+    es_diarization d = {0};
+    es_sound s = sound_of(&r);
+    CHECK(es_diarize(&d, &g.m, &s, &o, &g.err) == ES_OK, "%s", g.err.text);
+    CHECK(d.n_speakers == 1 && is_sound(&d, r.n), "%d speakers", d.n_speakers);
+    if (d.n_turns)
+        CHECK(d.turns[0].start_ms > 1700 && d.turns[0].end_ms < 3000, "heard from %lld to %lld ms", (long long)d.turns[0].start_ms,
+              (long long)d.turns[0].end_ms);
+    es_diarization_done(&d);
+    free(r.x), free(all.x);
+    rig_close(&g);
+}
+
+static int stop_at_once(void *user, const char *what, int64_t done, int64_t all)
+{
+    (void)what, (void)done, (void)all;
+    return ++*(int *)user > 1;
+}
+
+static void cancelled(void)
+{
+    es_diarize_options o = es_diarize_defaults();
+    es_diarization d = {0};
+    int calls = 0;
+    recording r = {.n = 16000 * 13, .x = calloc(16000 * 13, sizeof(float))};
+    rig g;
+
+    o.progress = stop_at_once;
+    o.user = &calls;
+    es_sound s = sound_of(&r);
+    if (rig_open(&g, 1, 1)) {
+        CHECK(es_diarize(&d, &g.m, &s, &o, &g.err) == ES_ECANCELLED, "%s", g.err.text);
+        CHECK(calls == 2 && !d.turns && !d.n_speakers);
+        rig_close(&g);
+    }
+    free(r.x);
+}
+
+int main(int argc, char **argv)
+{
+    static const es_test tests[] = {
+        {"whole", whole},
+        {"from_recorded_windows", from_recorded_windows},
+        {"the_same_bits", the_same_bits},
+        {"number_of_speakers", number_of_speakers},
+        {"refused", refused},
+        {"not_speech", not_speech},
+        {"one_word", one_word},
+        {"cancelled", cancelled},
+    };
+    return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
+}
