@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""earshot beside faster-whisper on the same file and machine: wall time and peak memory, alternately, medians.
+"""earshot beside faster-whisper and whisper.cpp on the same file and machine: wall time and peak memory, alternately, medians.
 
 usage: bench/compare_asr.py --earshot build/gcc/earshot --models build/models --whisper FOLDER [--file FILE] [--runs 5]
+                            [--whisper-cpp WHISPER-CLI --ggml MODEL]
 
 FOLDER is the CTranslate2 folder that the pack whisper-base was converted from; the Python that runs this needs the package
 faster-whisper. Each run is a process of its own, model loading included: greedy, temperature 0, no previous text, no word
-times, 2 threads. Without --file a recording of about five minutes is joined from those that come with packages.
+times, 2 threads. whisper.cpp (its program and the file bench/make_ggml.py wrote) runs where it is named. Without --file a recording of about five minutes is joined from those that come with packages.
 Prints a table in Markdown, and the commit and machine it was made on.
 """
 import argparse
@@ -73,6 +74,8 @@ def main():
     parser.add_argument("--asr", default="whisper-base")
     parser.add_argument("--whisper", required=True)
     parser.add_argument("--file")
+    parser.add_argument("--whisper-cpp")
+    parser.add_argument("--ggml")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     o = parser.parse_args()
@@ -92,6 +95,14 @@ def main():
             return measured([sys.executable, "-c", PEER, o.whisper, compute, file, str(o.threads)], o.threads)
 
         programs = {"earshot": earshot, "faster-whisper fp32": lambda: peer("float32"), "faster-whisper int8": lambda: peer("int8")}
+        if o.whisper_cpp:
+            def whisper_cpp():
+                seconds, peak, out = measured([o.whisper_cpp, "-m", o.ggml, "-f", file, "-t", str(o.threads), "-l", "en", "-bs", "1", "-bo", "1", "-nf",
+                                               "-mc", "0", "-np", "-ng"], o.threads)
+                said = " ".join(line.split("]", 1)[1] for line in out.splitlines() if line.startswith("[") and "]" in line)
+                return seconds, peak, str(len(said.split()))
+
+            programs["whisper.cpp"] = whisper_cpp
         results = {name: [] for name in programs}
         for i in range(o.runs):
             for name, program in programs.items():
