@@ -91,8 +91,10 @@ static int encoder_options(es_encoder_options *out, const cli_settings *s)
     out->models = s->models;
     out->model = s->model;
     out->device = s->device ? s->device : device && *device ? device : NULL;
+    if (!s->device) out->device_from = "EMBEDDING_DEVICE";
     out->budget = s->budget;
     out->threads = (int)s->threads;
+    out->split = s->long_texts && !strcmp(s->long_texts, "split");
     out->batch_size = (int)s->batch_size;
     if (!s->batch_size && batch && *batch) {
         char *end = NULL;
@@ -219,6 +221,10 @@ int cli_run_embed(const cli_settings *s)
         cli_say("--ids takes ids as they are, and --query would add to them");
         return CLI_USAGE;
     }
+    if (s->ids && s->long_texts) {
+        cli_say("--ids takes ids as they are, and --long is about texts");
+        return CLI_USAGE;
+    }
     if (code == CLI_OK && es_encoder_open(&encoder, &options, &error)) code = cli_fail(&error);
     if (code == CLI_OK) code = lines_read(&l, s->n_args ? s->args[0] : NULL);
     if (code == CLI_OK && s->ids) code = read_ids(&ids, &l);
@@ -242,17 +248,17 @@ int cli_run_embed(const cli_settings *s)
 }
 
 /* One line of ids; grows the room for them. */
-static int print_ids(const es_encoder *encoder, const char *text, size_t n, int32_t **ids, size_t *room)
+static int print_ids(const es_tokenizer *tokenizer, const char *text, size_t n, int32_t **ids, size_t *room)
 {
     es_error error = {0};
     size_t count = 0;
 
-    if (es_encoder_tokenize(encoder, text, n, *ids, *room, &count, &error)) return cli_fail_input(&error);
+    if (es_tokenizer_ids(tokenizer, text, n, *ids, *room, &count, &error)) return cli_fail_input(&error);
     if (count > *room) {
         int32_t *more = realloc(*ids, count * sizeof *more);
         if (!more) return no_memory();
         *ids = more, *room = count;
-        if (es_encoder_tokenize(encoder, text, n, *ids, *room, &count, &error)) return cli_fail_input(&error);
+        if (es_tokenizer_ids(tokenizer, text, n, *ids, *room, &count, &error)) return cli_fail_input(&error);
     }
     for (size_t i = 0; i < count; i++) printf("%s%d", i ? " " : "", (int)(*ids)[i]);
     putchar('\n');
@@ -261,22 +267,18 @@ static int print_ids(const es_encoder *encoder, const char *text, size_t n, int3
 
 int cli_run_tokenize(const cli_settings *s)
 {
-    es_encoder_options options = ES_ENCODER_OPTIONS;
     es_error error = {0};
-    es_encoder *encoder = NULL;
+    es_tokenizer *tokenizer = NULL;
     int32_t *ids = NULL;
     char *line = NULL;
     size_t room = 0, line_room = 0;
     ssize_t n;
     int code = CLI_OK;
 
-    options.models = s->models;
-    options.model = s->model;
-    options.device = "cpu"; /* nothing is computed */
-    if (es_encoder_open(&encoder, &options, &error)) return cli_fail(&error);
+    if (es_tokenizer_open(&tokenizer, s->models, s->model, &error)) return cli_fail(&error);
     while (code == CLI_OK && (n = getline(&line, &line_room, stdin)) >= 0) {
         if (n && line[n - 1] == '\n') n--;
-        code = print_ids(encoder, line, (size_t)n, &ids, &room);
+        code = print_ids(tokenizer, line, (size_t)n, &ids, &room);
     }
     if (code == CLI_OK && ferror(stdin)) {
         cli_say("cannot read standard input: %s", strerror(errno));
@@ -284,6 +286,6 @@ int cli_run_tokenize(const cli_settings *s)
     }
     free(line);
     free(ids);
-    es_encoder_close(encoder);
+    es_tokenizer_close(tokenizer);
     return code;
 }

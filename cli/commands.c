@@ -48,6 +48,7 @@ enum {
     OPT_BATCH_SIZE,
     OPT_IDS,
     OPT_QUERY,
+    OPT_LONG,
     OPT_TO_VECTORS,
     OPT_VECTOR_FORMAT,
     OPT_WITH,
@@ -134,6 +135,9 @@ const cli_option cli_options[] = {
                  "Lines are token ids separated by blanks, taken as they are: nothing is added or cut."},
     [OPT_QUERY] = {"query", 0, CLI_FLAG, NULL, NULL, AT(query), 0, 0,
                    "The texts are questions: models trained with an instruction for those get it."},
+    [OPT_LONG] = {"long", 0, CLI_CHOICE, NULL, "truncate|split", AT(long_texts), 0, 0,
+                  "Texts longer than the model or the plan takes: truncate, the default, leaves out their end; split computes "
+                  "them in parts of equal length and takes the mean of the parts' vectors, weighted by their tokens."},
     [OPT_TO_VECTORS] = {"output", 'o', CLI_FILE, "FILE", NULL, AT(output), 0, 0,
                         "Where the vectors go. Without it, or with -: standard output."},
     [OPT_VECTOR_FORMAT] = {"format", 'f', CLI_CHOICE, NULL, "npy|jsonl", AT(format), 0, 0,
@@ -206,15 +210,16 @@ const cli_command cli_commands[] = {
      "earshot backup /media/usb/earshot", cli_run_backup},
     {"embed", "[TEXTFILE]", 0, 1, "file",
      BIT(OPT_MODELS) | BIT(OPT_MODEL) | BIT(OPT_TO_VECTORS) | BIT(OPT_VECTOR_FORMAT) | BIT(OPT_IDS) | BIT(OPT_QUERY) |
-         BIT(OPT_BATCH_SIZE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS) | TALK,
+         BIT(OPT_LONG) | BIT(OPT_BATCH_SIZE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS) | TALK,
      "turn texts into vectors",
      "One text a line, from TEXTFILE or standard input: blank lines are texts, too, nothing is stripped, the order stays. "
-     "A text longer than the model takes loses its end, and a note says so.\n\n"
+     "A text longer than the model takes loses its end, unless --long split asks for a mean of parts; a note says which.\n\n"
      "EMBEDDING_DEVICE and EMBEDDING_BATCH_SIZE in the environment stand in for --device and --batch-size.",
      "earshot embed --model minilm -o vectors.npy texts.txt", cli_run_embed},
     {"tokenize", "", 0, 0, "", BIT(OPT_MODELS) | BIT(OPT_MODEL) | TALK, "print the token ids of texts",
      "A line of ids, separated by blanks, for each line of standard input: the text alone, without what the model's frame "
-     "adds; added tokens that it spells are recognised.",
+     "adds; added tokens that it spells are recognised. --model may also be a folder with tokenizer.json or vocab.txt, as "
+     "models are published: no weights are needed for ids.",
      "echo 'Hello world' | earshot tokenize --model minilm", cli_run_tokenize},
     {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
      "print who lives where in memory, before anything runs",

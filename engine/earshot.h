@@ -283,6 +283,8 @@ typedef struct es_encoder_options {
     uint64_t budget;    /* bytes the encoder may hold on its device; 0: the default of that device */
     int threads;        /* of the CPU; 0: all cores */
     int batch_size;     /* texts computed together, at most; 0: 256. Memory does not depend on it, vectors neither */
+    const char *device_from; /* what the device was written in, for sentences: "EMBEDDING_DEVICE"; NULL: "--device" */
+    bool split;         /* texts longer than the model or the plan takes: in parts, not cut; es_encoder_embed() says how */
 } es_encoder_options;
 #define ES_ENCODER_OPTIONS {.size = sizeof(es_encoder_options)}
 
@@ -292,8 +294,9 @@ ES_API void es_encoder_close(es_encoder *encoder);
 ES_API int es_encoder_width(const es_encoder *encoder); /* numbers of a vector */
 
 /* Vectors of length 1 of n texts of bytes[i] bytes each, as they are: vectors [n, width]. A text that is longer than the
- * model takes loses its end, which a message counts. query: the texts are questions; models that were trained with an
- * instruction for those get it. */
+ * model takes loses its end, which a message counts. Where the options say split, its tokens are cut into parts instead, as
+ * few as possible and equally long, give or take one: the vector is the sum of theirs, each times the tokens of its part,
+ * made as long as 1. query: the texts are questions; models that were trained with an instruction for those get it. */
 ES_API int es_encoder_embed(es_encoder *encoder, const char *const *texts, const size_t *bytes, size_t n, bool query,
                             float *vectors, es_error *error);
 /* The same of token ids as they are, nothing added: text i is ids[bounds[i] .. bounds[i + 1]), at least one. */
@@ -303,6 +306,15 @@ ES_API int es_encoder_embed_ids(es_encoder *encoder, const int32_t *ids, const s
  * are written; *n: how many there are. */
 ES_API int es_encoder_tokenize(const es_encoder *encoder, const char *text, size_t bytes, int32_t *ids, size_t room,
                                size_t *n, es_error *error);
+
+/* The tokenizer alone. model: as in es_encoder_options, or a folder with tokenizer.json or vocab.txt as models are
+ * published; no weights are needed then. */
+typedef struct es_tokenizer es_tokenizer;
+ES_API int es_tokenizer_open(es_tokenizer **out, const char *models, const char *model, es_error *error);
+ES_API void es_tokenizer_close(es_tokenizer *tokenizer);
+/* As es_encoder_tokenize(). */
+ES_API int es_tokenizer_ids(const es_tokenizer *tokenizer, const char *text, size_t bytes, int32_t *ids, size_t room,
+                            size_t *n, es_error *error);
 
 /* ---- models, memory, machine ---- */
 

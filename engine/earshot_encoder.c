@@ -33,9 +33,11 @@ int es_encoder_open(es_encoder **out, const es_encoder_options *options, es_erro
         const es_embedding_options inner = {.models = o.models,
                                             .model = o.model,
                                             .device = o.device,
+                                            .device_from = o.device_from,
                                             .budget = o.budget,
                                             .threads = o.threads,
-                                            .texts = o.batch_size};
+                                            .texts = o.batch_size,
+                                            .split = o.split};
         rc = es_embedding_open(&e->embedding, &inner, &err);
     }
     if (rc == ES_OK) {

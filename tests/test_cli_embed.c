@@ -213,7 +213,10 @@ static void words_of_the_environment(void)
     code = run("EMBEDDING_BATCH_SIZE=many", "embed --model minilm.pack --batch-size 4 -o d.npy one");
     expect(__FILE__, __LINE__, code, 0, NULL);
     code = run("EMBEDDING_DEVICE=tpu", "embed --model minilm.pack texts");
-    expect(__FILE__, __LINE__, code, 2, "not tpu");
+    expect(__FILE__, __LINE__, code, 2, "EMBEDDING_DEVICE: a device is auto, cpu, cuda or cuda:N, not tpu");
+    code = run("EMBEDDING_DEVICE=cuda:1000", "embed --model minilm.pack texts");
+    expect(__FILE__, __LINE__, code, 3, "EMBEDDING_DEVICE cuda:1000: ");
+    RUN(2, "--device: a device is auto, cpu, cuda or cuda:N, not tpu", "embed --model minilm.pack --device tpu texts");
     code = run("EMBEDDING_DEVICE=tpu", "embed --model minilm.pack --device cpu -o d.npy one");
     expect(__FILE__, __LINE__, code, 0, NULL);
     RUN(3, "budget", "embed --model minilm.pack --budget 1M texts");
@@ -257,6 +260,133 @@ static void odd_texts(void)
     write_file("marks", big, 20000);
     RUN(0, NULL, "embed --model minilm.pack -o v.npy marks");
     free(big);
+}
+
+/* A text in parts is the mean of its parts, weighted by their tokens: those are embedded by themselves as ids. */
+static void long_texts_in_parts(void)
+{
+    enum { WORDS = 601, PARTS = 3 };
+    float sum[WIDTH] = {0};
+    double norm = 0;
+
+    if (!setup()) return;
+    FILE *f = fopen(at("texts"), "wb"), *ids = fopen(at("ids"), "wb");
+    /* 601 tokens and 254 to a part: 201, 200 and 200. The words are single tokens: hello, world. */
+    for (int i = 0; i < WORDS; i++) {
+        bool begins = i == 0 || i == 201 || i == 401, ends = i == 200 || i == 400 || i == WORDS - 1, hello = i * i % 7 < 3;
+        fprintf(f, "%s ", hello ? "hello" : "world");
+        fprintf(ids, "%s%d%s", begins ? "101 " : "", hello ? 7592 : 2088, ends ? " 102\n" : " ");
+    }
+    fputs("\nhello world\n", f);
+    fclose(f), fclose(ids);
+    RUN(0, "1 of 2 texts have more than 256 tokens: they were computed in parts", "embed --model minilm.pack --long split -o a.npy texts");
+    RUN(0, NULL, "embed --model minilm.pack --ids -o parts.npy ids");
+    RUN(0, "what is behind them is left out", "embed --model minilm.pack --long truncate -o cut.npy texts");
+    float *a = vectors("a.npy", 2, WIDTH), *parts = vectors("parts.npy", PARTS, WIDTH), *cut = vectors("cut.npy", 2, WIDTH);
+    for (int p = 0; p < PARTS; p++)
+        for (int k = 0; k < WIDTH; k++) sum[k] += (p ? 200.0f : 201.0f) * parts[p * WIDTH + k];
+    for (int k = 0; k < WIDTH; k++) norm += (double)sum[k] * (double)sum[k];
+    for (int k = 0; k < WIDTH; k++)
+        CHECK(fabs((double)a[k] - (double)sum[k] / sqrt(norm)) < 1e-7, "number %d is %.9g, the mean of the parts %.9g", k, (double)a[k],
+              (double)sum[k] / sqrt(norm));
+    CHECK(memcmp(a, cut, WIDTH * sizeof *a) != 0, "the long text was cut, not split");
+    CHECK(!memcmp(a + WIDTH, cut + WIDTH, WIDTH * sizeof *a), "a text that fits has other bits");
+    /* The same bits whatever the steps are. */
+    RUN(0, NULL, "embed --model minilm.pack -q --long split --batch-size 1 --threads 1 -o b.npy texts");
+    float *b = vectors("b.npy", 2, WIDTH);
+    CHECK(!memcmp(a, b, 2 * WIDTH * sizeof *a), "other bits part by part");
+    free(a), free(b), free(parts), free(cut);
+    RUN(2, "truncate|split", "embed --model minilm.pack --long maybe texts");
+    RUN(2, "--long is about texts", "embed --model minilm.pack --ids --long split ids");
+}
+
+/* A folder as models are published, without a pack: the references' ids; and one whose merges do not fit its vocabulary. */
+static void tokenizers_without_a_pack(void)
+{
+    const char *qwen2 = es_test_data("models/qwen2-tokenizer"), *golden = es_test_data("goldens/text/qwen2_tokenizer.jsonl");
+    const char *minilm = es_test_data("models/minilm");
+    size_t bytes;
+    int n = 0;
+
+    if (!setup()) return;
+    if (!qwen2 || !golden || !minilm) {
+        es_test_skip("ES_TEST_DATA/models/qwen2-tokenizer");
+        return;
+    }
+    FILE *texts = fopen(at("texts"), "wb"), *want = fopen(at("want"), "wb");
+    char *all = slurp(golden, &bytes), *save = NULL;
+    for (char *line = strtok_r(all, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        es_json *j = NULL;
+        es_err err = {0};
+        CHECK(es_json_parse(&j, line, strlen(line), "golden", &err) == ES_OK, "%s", err.text);
+        const char *text = es_json_string(es_json_get(es_json_root(j), "text"));
+        /* Lines are texts here, a C string ends at a NUL, and this file has tokens added since (<think>, <tool_call>). */
+        if (text && !strchr(text, '\n') && !strstr(line, "\\u0000") && !strstr(text, "<think>") && !strstr(text, "<tool_call>")) {
+            const es_json_node *id = es_json_first(es_json_get(es_json_root(j), "ids"));
+            fprintf(texts, "%s\n", text);
+            for (int64_t v = 0, k = 0; id; id = es_json_next(id), k++)
+                if (es_json_int(id, 0, 1 << 20, &v)) fprintf(want, "%s%d", k ? " " : "", (int)v);
+            fputc('\n', want);
+            n++;
+        }
+        es_json_close(j);
+    }
+    fclose(texts), fclose(want);
+    free(all);
+    CHECK(n > 200, "only %d texts are one line", n);
+    RUN(0, NULL, "tokenize --model '%s' < texts", qwen2);
+    char *have = slurp(at("out"), &bytes), *expected = slurp(at("want"), &bytes);
+    CHECK_STR(have, expected);
+    free(have), free(expected);
+    /* tokenizer.json, vocab.txt and the pack say the same. */
+    mkdir(at("json"), 0755), mkdir(at("lines"), 0755), mkdir(at("bad"), 0755);
+    char path[4200];
+    snprintf(path, sizeof path, "%s/tokenizer.json", minilm);
+    CHECK(!symlink(path, at("json/tokenizer.json")), "no link");
+    snprintf(path, sizeof path, "%s/vocab.txt", minilm);
+    CHECK(!symlink(path, at("lines/vocab.txt")), "no link");
+    RUN(0, NULL, "tokenize --model minilm.pack < texts");
+    expected = slurp(at("out"), &bytes);
+    RUN(0, NULL, "tokenize --model json < texts");
+    have = slurp(at("out"), &bytes);
+    CHECK(!strcmp(have, expected), "tokenizer.json gives other ids than the pack");
+    free(have);
+    RUN(0, NULL, "tokenize --model lines < texts");
+    have = slurp(at("out"), &bytes);
+    CHECK(!strcmp(have, expected), "vocab.txt gives other ids than the pack");
+    free(have), free(expected);
+    /* 256 bytes and two merges; the second one makes a token that is not there. */
+    static const char *const bad[][3] = {
+        {"\"he\":256,\"ll\":257", "\"h e\",\"l o\"", "merges and vocabulary disagree"},
+        {"\"he\":257,\"ll\":256", "\"h e\",\"l l\"", "merges and vocabulary disagree"},
+        {"\"he\":256", "\"h e\",\"l l\"", "257 tokens and 2 merges"},
+        {"\"he\":256,\"he\":257", "\"h e\",\"l l\"", "tokenizer.json"},
+        {"\"he\":256,\"ll\":257", "\"h e\",\"ll\"", "merge 1 is not a pair"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int id = 0;
+        FILE *f = fopen(at("bad/tokenizer.json"), "wb");
+        fputs("{\"added_tokens\":[{\"id\":300,\"content\":\"<|endoftext|>\"}],\"model\":{\"type\":\"BPE\",\"vocab\":{", f);
+        for (int byte = 0x21; byte < 0x100; byte++)
+            if (byte <= 0x7E || (byte >= 0xA1 && byte != 0xAD)) fprintf(f, "\"\\u%04x\":%d,", (unsigned)byte, id++);
+        for (unsigned c = 0x100; id < 256; c++) fprintf(f, "\"\\u%04x\":%d,", c, id++);
+        fprintf(f, "%s},\"merges\":[%s]}}", bad[i][0], bad[i][1]);
+        fclose(f);
+        RUN(3, bad[i][2], "tokenize --model bad < texts");
+    }
+    static const char *const other[][2] = {
+        {"{\"model\":{\"type\":\"Unigram\"}}", "its model is Unigram"},
+        {"{\"pre_tokenizer\":{\"pattern\":{\"Regex\":\"x\"}},\"model\":{\"type\":\"BPE\"}}", "by the pattern x"},
+        {"{\"normalizer\":{\"lowercase\":false},\"model\":{\"vocab\":{\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2}}}", "keeps upper case"},
+        {"{\"model\":{\"vocab\":{\"[UNK]\":0,\"[CLS]\":2,\"[SEP]\":3}}}", "has the id 3"},
+        {"{\"model\":", "not JSON"},
+    };
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        write_file("bad/tokenizer.json", other[i][0], strlen(other[i][0]));
+        RUN(3, other[i][1], "tokenize --model bad < texts");
+    }
+    mkdir(at("empty"), 0755);
+    RUN(3, "there is no text encoder here", "tokenize --model ./empty < texts");
 }
 
 /* Ids as they are, and a pack that has no tokenizer. */
@@ -413,6 +543,8 @@ int main(int argc, char **argv)
         {"minilm_is_the_reference", minilm_is_the_reference},
         {"words_of_the_environment", words_of_the_environment},
         {"odd_texts", odd_texts},
+        {"long_texts_in_parts", long_texts_in_parts},
+        {"tokenizers_without_a_pack", tokenizers_without_a_pack},
         {"ids_as_they_are", ids_as_they_are},
         {"qwen2_and_its_frame", qwen2_and_its_frame},
         {"one_folder_for_all", one_folder_for_all},

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "pipeline/embedding.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,8 +81,8 @@ int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err 
     *out = NULL;
     if (rc == ES_OK) {
         e->options = *o;
-        e->options.models = e->options.model = e->options.device = NULL; /* not ours to keep */
-        rc = es_session_choose(&e->where, o->device, true, err);
+        e->options.models = e->options.model = e->options.device = e->options.device_from = NULL; /* not ours to keep */
+        rc = es_session_choose_named(&e->where, o->device, o->device_from ? o->device_from : "--device", true, err);
     }
     if (rc == ES_OK) rc = choose(&path, o, err);
     if (rc == ES_OK) rc = es_pack_open(&e->pack, path, err);
@@ -243,19 +244,35 @@ int es_embedding_tokenize(const es_embedding *e, const char *text, size_t bytes,
 
 /* ---- ids to vectors ---- */
 
-/* A step that is being filled: texts and tokens so far, and where its vectors go. */
+/* A step that is being filled: texts and tokens so far, and where its vectors go. Parts of long texts have vectors that are
+ * added up: then `parts` is the step's room for vectors and part[i] says whose its i-th one is and how much it counts. */
+typedef struct part {
+    size_t text;
+    float weight; /* tokens of the part; 0: the text has no other, and its vector stays as it is */
+} part;
+
 typedef struct step {
     es_embedding *e;
     int texts;
     float *vectors;
+    float *parts; /* [step texts, width], or NULL: vectors go where they belong at once */
+    part *part;   /* [step texts] */
 } step;
+
+static void add_part(float *to, const float *v, float weight, int width)
+{
+    for (int k = 0; k < width; k++) to[k] = weight > 0 ? to[k] + weight * v[k] : v[k];
+}
 
 static int flush(step *s, es_err *err)
 {
-    int rc = ES_OK;
+    int rc = ES_OK, width = s->e->dims.d_model;
 
-    if (s->texts) rc = es_embedder_step(s->e->embedder, s->e->ids, s->e->bounds, s->texts, s->vectors, err);
-    s->vectors += (size_t)s->texts * (size_t)s->e->dims.d_model;
+    if (s->texts)
+        rc = es_embedder_step(s->e->embedder, s->e->ids, s->e->bounds, s->texts, s->parts ? s->parts : s->vectors, err);
+    for (int i = 0; s->parts && rc == ES_OK && i < s->texts; i++)
+        add_part(s->vectors + s->part[i].text * (size_t)width, s->parts + (size_t)i * (size_t)width, s->part[i].weight, width);
+    if (!s->parts) s->vectors += (size_t)s->texts * (size_t)width;
     s->texts = 0;
     return rc;
 }
@@ -292,31 +309,106 @@ static void tell_rate(size_t n, double began)
            seconds > 0 ? (double)n / seconds : 0.0);
 }
 
+/* The texts, each cut where the model ends. */
+static int cut_texts(step *s, const char *const *texts, const size_t *bytes, size_t n, bool query, es_err *err)
+{
+    es_embedding *e = s->e;
+    size_t cut = 0, longest = (size_t)es_embedder_longest(e->embedder);
+    int rc = ES_OK;
+
+    for (size_t i = 0; i < n && rc == ES_OK; i++) {
+        size_t all = 0, used = s->texts ? (size_t)e->bounds[s->texts] : 0;
+        size_t k = es_tokens_framed(e->tokens, texts[i], bytes[i], query, e->ids + used, longest, &all);
+        if (k == SIZE_MAX) return es_fail(err, ES_ENOMEM, "not enough memory for the tokens of text %zu, of %zu bytes", i + 1, bytes[i]);
+        cut += all > k;
+        rc = take(s, (int)k, err);
+    }
+    if (rc == ES_OK) rc = flush(s, err);
+    if (rc == ES_OK && cut)
+        es_log(ES_LOG_NOTE, "%zu of %zu texts have more than %zu tokens: what is behind them is left out", cut, n, longest);
+    return rc;
+}
+
+/* One text in as many parts as it needs; *parts: how many. */
+static int split_text(step *s, size_t i, const int32_t *ids, size_t count, size_t *parts, es_err *err)
+{
+    es_embedding *e = s->e;
+    size_t room = (size_t)es_embedder_longest(e->embedder) - (size_t)es_tokens_frame(e->tokens);
+    size_t n = count > room ? (count + room - 1) / room : 1;
+    int rc = ES_OK;
+
+    *parts = n;
+    for (size_t p = 0, from = 0; p < n && rc == ES_OK; p++) {
+        size_t length = count / n + (p < count % n), used = s->texts ? (size_t)e->bounds[s->texts] : 0;
+        memcpy(e->ids + used + es_tokens_lead(e->tokens), ids + from, length * sizeof *ids);
+        rc = take(s, (int)es_tokens_put_frame(e->tokens, e->ids + used, length), err);
+        s->part[s->texts - 1] = (part){i, n > 1 ? (float)length : 0};
+        from += length;
+    }
+    return rc;
+}
+
+static void unit(float *v, int width)
+{
+    double sum = 0;
+
+    for (int k = 0; k < width; k++) sum += (double)v[k] * (double)v[k];
+    double norm = sum > 1e-24 ? sqrt(sum) : 1e-12;
+    for (int k = 0; k < width; k++) v[k] = (float)((double)v[k] / norm);
+}
+
+/* The texts, long ones in parts. The vectors of a text's parts are added in their order, whatever the steps are. */
+static int split_texts(step *s, const char *const *texts, const size_t *bytes, size_t n, bool query, es_err *err)
+{
+    es_embedding *e = s->e;
+    int width = e->dims.d_model, rc = ES_OK;
+    size_t room = 0, longer = 0;
+    int32_t *ids = NULL;
+    bool *in_parts = calloc(n + 1, sizeof *in_parts);
+
+    s->parts = malloc((size_t)e->limits.texts * (size_t)width * sizeof *s->parts);
+    s->part = malloc((size_t)e->limits.texts * sizeof *s->part);
+    if (!in_parts || !s->parts || !s->part) rc = es_fail(err, ES_ENOMEM, "not enough memory for the parts of %zu texts", n);
+    else memset(s->vectors, 0, n * (size_t)width * sizeof *s->vectors);
+    for (size_t i = 0; i < n && rc == ES_OK; i++) {
+        size_t count = es_tokens_inner(e->tokens, texts[i], bytes[i], query, ids, room), parts = 0;
+        if (count != SIZE_MAX && count > room) {
+            int32_t *more = realloc(ids, count * sizeof *ids);
+            if (more) ids = more, room = count;
+            count = more ? es_tokens_inner(e->tokens, texts[i], bytes[i], query, ids, room) : SIZE_MAX;
+        }
+        if (count == SIZE_MAX) rc = es_fail(err, ES_ENOMEM, "not enough memory for the tokens of text %zu, of %zu bytes", i + 1, bytes[i]);
+        else rc = split_text(s, i, ids, count, &parts, err);
+        in_parts[i] = parts > 1;
+        longer += parts > 1;
+    }
+    if (rc == ES_OK) rc = flush(s, err);
+    for (size_t i = 0; i < n && rc == ES_OK; i++)
+        if (in_parts[i]) unit(s->vectors + i * (size_t)width, width);
+    if (rc == ES_OK && longer)
+        es_log(ES_LOG_NOTE, "%zu of %zu texts have more than %d tokens: they were computed in parts", longer, n,
+               es_embedder_longest(e->embedder));
+    free(ids);
+    free(in_parts);
+    free(s->parts);
+    free(s->part);
+    return rc;
+}
+
 int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,
                        es_err *err)
 {
     step s = {.e = e, .vectors = vectors};
-    size_t cut = 0;
     double began;
     int rc = need_tokens(e, err);
 
     if (rc == ES_OK) rc = es_embedding_ready(e, err);
     if (rc != ES_OK) return rc;
-    size_t longest = (size_t)es_embedder_longest(e->embedder);
     es_log(ES_LOG_NOTE, "Processing embedding batch: %zu total texts", n);
     began = now();
-    for (size_t i = 0; i < n && rc == ES_OK; i++) {
-        size_t all = 0, used = s.texts ? (size_t)e->bounds[s.texts] : 0;
-        size_t k = es_tokens_framed(e->tokens, texts[i], bytes[i], query, e->ids + used, longest, &all);
-        if (k == SIZE_MAX) return es_fail(err, ES_ENOMEM, "not enough memory for the tokens of text %zu, of %zu bytes", i + 1, bytes[i]);
-        cut += all > k;
-        rc = take(&s, (int)k, err);
-    }
-    if (rc == ES_OK) rc = flush(&s, err);
-    if (rc != ES_OK) return rc;
-    if (cut) es_log(ES_LOG_NOTE, "%zu of %zu texts have more than %zu tokens: what is behind them is left out", cut, n, longest);
-    tell_rate(n, began);
-    return ES_OK;
+    rc = (e->options.split ? split_texts : cut_texts)(&s, texts, bytes, n, query, err);
+    if (rc == ES_OK) tell_rate(n, began);
+    return rc;
 }
 
 int es_embedding_ids(es_embedding *e, const int32_t *ids, const size_t *bounds, size_t n, float *vectors, es_err *err)

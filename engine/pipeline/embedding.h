@@ -21,9 +21,11 @@ typedef struct es_embedding_options {
     const char *models; /* folder of packs */
     const char *model;  /* a pack's path, or its name in that folder; NULL: the only text encoder there */
     const char *device; /* as es_session_options */
+    const char *device_from; /* what the user wrote the device in, for sentences; NULL: --device */
     uint64_t budget;    /* bytes; 0: the device's default */
     int threads;        /* of the CPU; 0: its cores */
     int texts;          /* of one step, at most; 0: a default. How many tokens a step has follows from the budget */
+    bool split;         /* longer texts are computed in parts; else they lose their end */
 } es_embedding_options;
 
 int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err);
@@ -43,8 +45,10 @@ uint64_t es_embedding_arena_bytes(const es_embedding *e);
 int es_embedding_tokenize(const es_embedding *e, const char *text, size_t bytes, int32_t *ids, size_t room, size_t *n,
                           es_err *err);
 
-/* vectors [n, width]. A text that is longer than the model or the plan takes loses its end, and a note counts those.
- * query: the texts ask for others (es_tokens_framed). */
+/* vectors [n, width]. query: the texts ask for others (es_tokens_framed). A text that is longer than the model or the plan
+ * takes loses its end, and a note counts those. Where the options say split, its tokens are cut into parts instead, as few
+ * as possible and of lengths that differ by one at most, each framed by itself: the text's vector is the sum of theirs, each
+ * times the tokens of its part, made as long as 1. */
 int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,
                        es_err *err);
 /* The same of ids as they are: text i is ids[bounds[i] .. bounds[i + 1]). Empty and too long ones are refused. */

@@ -54,8 +54,15 @@ uint64_t es_session_default_budget(es_backend backend, uint64_t bytes_free)
 
 int es_session_choose(es_device_choice *out, const char *device, bool must_be_there, es_err *err)
 {
+    return es_session_choose_named(out, device, "--device", must_be_there, err);
+}
+
+int es_session_choose_named(es_device_choice *out, const char *device, const char *named, bool must_be_there, es_err *err)
+{
     es_fault why = {0};
-    char shown[128];
+    char shown[128], *end = NULL;
+    long index = 0;
+    bool cuda = device && !strncmp(device, "cuda", 4) && (!device[4] || device[4] == ':');
 
     *out = (es_device_choice){.backend = ES_CPU};
     if (!device || !strcmp(device, "auto")) {
@@ -64,26 +71,19 @@ int es_session_choose(es_device_choice *out, const char *device, bool must_be_th
         return ES_OK;
     }
     if (!strcmp(device, "cpu")) return ES_OK;
-    if (strncmp(device, "cuda", 4) || (device[4] && device[4] != ':'))
-        return es_fail(err, ES_EARG, "a device is auto, cpu, cuda or cuda:N, not %s",
-                       es_printable(shown, sizeof shown, device));
+    es_printable(shown, sizeof shown, device);
+    if (cuda && device[4]) index = strtol(device + 5, &end, 10);
+    if (!cuda || (end && (end == device + 5 || *end || index < 0 || index > 1023)))
+        return es_fail(err, ES_EARG, "%s: a device is auto, cpu, cuda or cuda:N, not %s", named, shown);
     out->backend = ES_CUDA;
-    if (device[4] == ':') {
-        char *end = NULL;
-        long index = strtol(device + 5, &end, 10);
-        if (end == device + 5 || *end || index < 0 || index > 1023)
-            return es_fail(err, ES_EARG, "a device is auto, cpu, cuda or cuda:N, not %s",
-                           es_printable(shown, sizeof shown, device));
-        out->index = (int)index;
-    }
+    out->index = (int)index;
     if (must_be_there) {
         int n = es_device_count(ES_CUDA, &why);
         if (n <= 0)
-            return es_fail(err, ES_EDEVICE, "--device %s: %s", device,
-                           why.text[0] ? why.text : "there is no CUDA device");
-        if (out->index >= n)
-            return es_fail(err, ES_EDEVICE, "--device %s: there %s %d CUDA device%s, counted from 0", device,
-                           n == 1 ? "is" : "are", n, n == 1 ? "" : "s");
+            return es_fail(err, ES_EDEVICE, "%s %s: %s", named, shown, why.text[0] ? why.text : "there is no CUDA device");
+        if (index >= n)
+            return es_fail(err, ES_EDEVICE, "%s %s: there %s %d CUDA device%s, counted from 0", named, shown, n == 1 ? "is" : "are", n,
+                           n == 1 ? "" : "s");
     }
     return ES_OK;
 }

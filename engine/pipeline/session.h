@@ -79,6 +79,8 @@ typedef struct es_device_choice {
 } es_device_choice;
 /* Reads "auto", "cpu", "cuda", "cuda:N". must_be_there: a GPU that is asked for and missing is an error. */
 int es_session_choose(es_device_choice *out, const char *device, bool must_be_there, es_err *err);
+/* The same; named: what the user wrote it in, for sentences, instead of --device. */
+int es_session_choose_named(es_device_choice *out, const char *device, const char *named, bool must_be_there, es_err *err);
 /* What the engine may hold on a device with so many bytes free, when the user names no budget; 0: no bound. */
 uint64_t es_session_default_budget(es_backend backend, uint64_t bytes_free);
 

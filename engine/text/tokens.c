@@ -30,6 +30,7 @@ int es_tokens_open(es_tokens **out, const es_token_tables *tables, const es_json
     es_err why = {0};
     char shown[512];
     int64_t eos = -1;
+    bool lowercase = true;
     int rc;
 
     *out = NULL;
@@ -42,6 +43,9 @@ int es_tokens_open(es_tokens **out, const es_token_tables *tables, const es_json
     }
     if (!tables->tokens)
         return es_fail(err, ES_EMODEL, "%s: the tensor tokenizer.tokens of bytes is missing; convert the model again", shown);
+    /* A cased vocabulary would be looked up in lower case: every id plausible, and wrong. */
+    if (*name == 'w' && es_json_bool(es_json_get(config, "lowercase"), &lowercase) && !lowercase)
+        return es_fail(err, ES_EMODEL, "%s: its WordPiece keeps upper case, and only the uncased one is known", shown);
     if (!(t = calloc(1, sizeof *t))) return es_fail(err, ES_ENOMEM, "no memory for a tokenizer");
     if (*name == 'w') {
         rc = es_wordpiece_open(&t->wordpiece, tables->tokens, tables->tokens_bytes, &why);
@@ -92,20 +96,33 @@ static size_t asked(const es_tokens *t, const char *text, size_t n, int32_t *ids
     return count;
 }
 
-size_t es_tokens_framed(const es_tokens *t, const char *text, size_t n, bool query, int32_t *ids, size_t limit, size_t *all)
+size_t es_tokens_inner(const es_tokens *t, const char *text, size_t n, bool query, int32_t *ids, size_t room)
 {
-    size_t frame = (size_t)es_tokens_frame(t), room = limit > frame ? limit - frame : 0;
-    int32_t *inner = t->qwen2 ? ids : ids + 1;
-    size_t count = query && t->qwen2 ? asked(t, text, n, inner, room) : es_tokens_plain(t, text, n, inner, room);
+    return query && t->qwen2 ? asked(t, text, n, ids, room) : es_tokens_plain(t, text, n, ids, room);
+}
 
-    if (count == SIZE_MAX) return SIZE_MAX;
-    if (all) *all = count + frame;
-    if (count > room) count = room;
+int es_tokens_lead(const es_tokens *t)
+{
+    return t->qwen2 ? 0 : 1;
+}
+
+size_t es_tokens_put_frame(const es_tokens *t, int32_t *ids, size_t count)
+{
     if (t->qwen2) {
         ids[count] = t->eos;
     } else {
         ids[0] = es_wordpiece_first(t->wordpiece);
         ids[count + 1] = es_wordpiece_last(t->wordpiece);
     }
-    return count + frame;
+    return count + (size_t)es_tokens_frame(t);
+}
+
+size_t es_tokens_framed(const es_tokens *t, const char *text, size_t n, bool query, int32_t *ids, size_t limit, size_t *all)
+{
+    size_t frame = (size_t)es_tokens_frame(t), room = limit > frame ? limit - frame : 0;
+    size_t count = es_tokens_inner(t, text, n, query, ids + es_tokens_lead(t), room);
+
+    if (count == SIZE_MAX) return SIZE_MAX;
+    if (all) *all = count + frame;
+    return es_tokens_put_frame(t, ids, count < room ? count : room);
 }

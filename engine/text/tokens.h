@@ -34,6 +34,11 @@ void es_tokens_close(es_tokens *t); /* accepts NULL */
 size_t es_tokens_plain(const es_tokens *t, const char *text, size_t n, int32_t *ids, size_t room);
 
 int es_tokens_frame(const es_tokens *t); /* tokens that the model's frame adds to every text */
+/* The ids of a text alone, with the instruction before it for a query; as es_tokens_plain. */
+size_t es_tokens_inner(const es_tokens *t, const char *text, size_t n, bool query, int32_t *ids, size_t room);
+/* Puts the frame around count ids that stand at ids + es_tokens_lead(); returns how many there are then. */
+size_t es_tokens_put_frame(const es_tokens *t, int32_t *ids, size_t count);
+int es_tokens_lead(const es_tokens *t); /* tokens of the frame before the text */
 /* Ids as the model takes them: framed, at most limit of them, which is more than the frame. Returns how many were written,
  * at least one; *all: how many there would have been without the limit; may be NULL. SIZE_MAX when memory is out. query:
  * the text asks for others; qwen2 puts the instruction for that before it. */

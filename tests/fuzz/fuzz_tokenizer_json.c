@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     char *text = size ? calloc(1, size) : NULL;
     int id[5], eos;
     bool lower;
+    es_vocab vocab = {0};
 
     if (!text || es_source_open(&b.source, "fuzz", "/nowhere", &err)) {
         free(text);
@@ -27,8 +28,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     b.pack = es_pack_begin();
     if (b.pack && !es_source_add_text(b.source, "tokenizer.json", text, &err)) {
         if (data[0] % 3 == 0) es_vocab_whisper(&b, 4);
-        else if (data[0] % 3 == 1) es_vocab_wordpiece(&b, 8, id, &lower);
-        else es_vocab_qwen2(&b, 300, &eos);
+        else if (data[0] % 3 == 1) es_vocab_wordpiece(&b, &vocab, data[0] & 64 ? 0 : 8, id, &lower);
+        else es_vocab_qwen2(&b, &vocab, 300, &eos);
+        es_vocab_put(&b, &vocab);
         if (b.rc && !err.text[0]) abort(); /* a refusal without a sentence */
     }
     es_pack_drop(b.pack);

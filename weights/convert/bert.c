@@ -176,6 +176,7 @@ void es_bert_build(es_build *b)
     model m = {.b = b, .prefix = es_source_find(b->source, "bert.embeddings.word_embeddings.weight") ? "bert." : ""};
     es_json *config = es_build_json(b, "config.json", 1 << 20);
     const es_src_tensor *tokens;
+    es_vocab vocab = {0};
     char to[64];
     int id[5] = {0};
     bool lowercase = true, old = es_build_has(b, "%sembeddings.LayerNorm.gamma", m.prefix);
@@ -201,7 +202,8 @@ void es_bert_build(es_build *b)
         snprintf(to, sizeof to, "layers.%d.mlp_norm", i);
         norm(&m, to, i, "output.LayerNorm");
     }
-    if (!b->rc) es_vocab_wordpiece(b, (int)m.vocab, id, &lowercase);
+    if (!b->rc) es_vocab_wordpiece(b, &vocab, (int)m.vocab, id, &lowercase);
+    es_vocab_put(b, &vocab);
     if (!b->rc) meta(&m, es_json_root(config), id, lowercase);
     es_build_skip(b, "%sembeddings.position_ids", m.prefix);
     es_build_skip(b, "%spooler.dense.weight", m.prefix);

@@ -83,10 +83,18 @@ int es_vocab_undo(const char *text, unsigned char out[255]);
 /* "tokenizer.tokens": base tokens of Whisper, n of them, from tokenizer.json, vocab.json or vocabulary.json beside the
  * source, as one length byte and the raw bytes each. */
 void es_vocab_whisper(es_build *b, int n);
-/* "tokenizer.tokens" of BERT, n tokens, from vocab.txt or tokenizer.json. id[5]: of [UNK], [CLS], [SEP], [PAD], [MASK]. */
-void es_vocab_wordpiece(es_build *b, int n, int id[5], bool *lowercase);
-/* "tokenizer.tokens" and "tokenizer.added" of Qwen2 from tokenizer.json; false, without a failure, where there is none.
- * Fails when the merges are not in the order of the ids. *eos: the id of <|endoftext|>, or -1. */
-bool es_vocab_qwen2(es_build *b, int rows, int *eos);
+/* The tables of a text encoder: bytes of the tensors "tokenizer.tokens" and "tokenizer.added". */
+typedef struct es_vocab {
+    unsigned char *tokens, *added; /* es_vocab_done(), on failure too */
+    size_t tokens_bytes, added_bytes;
+} es_vocab;
+void es_vocab_done(es_vocab *v);
+void es_vocab_put(es_build *b, es_vocab *v); /* into the pack; v is done */
+/* BERT's, n tokens (0: as many as the file has), from vocab.txt or tokenizer.json. id[5]: of [UNK], [CLS], [SEP], [PAD],
+ * [MASK]. */
+void es_vocab_wordpiece(es_build *b, es_vocab *out, int n, int id[5], bool *lowercase);
+/* Qwen2's from tokenizer.json; false, without a failure, where there is none. Fails when the merges are not in the order of
+ * the ids. rows: ids the model has. *eos: the id of <|endoftext|>, or -1. */
+bool es_vocab_qwen2(es_build *b, es_vocab *out, int rows, int *eos);
 
 #endif

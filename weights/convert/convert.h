@@ -10,6 +10,8 @@
 #ifndef ES_CONVERT_H
 #define ES_CONVERT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -40,6 +42,17 @@ typedef struct es_convert_report {
 } es_convert_report;
 
 int es_convert(const es_convert_options *o, es_convert_report *rep, es_err *err);
+/* The tokenizer of a text encoder alone, from a folder that has tokenizer.json or vocab.txt; what a pack would hold. */
+typedef struct es_convert_tokens {
+    unsigned char *tokens, *added; /* the tensors "tokenizer.tokens" and "tokenizer.added"; es_convert_tokens_done() */
+    size_t tokens_bytes, added_bytes;
+    char *config; /* JSON: "tokenizer", and "eos" or "lowercase" */
+} es_convert_tokens;
+
+bool es_convert_tokens_in(const char *folder); /* one of the files is there */
+int es_convert_tokens_read(es_convert_tokens *out, const char *folder, es_err *err);
+void es_convert_tokens_done(es_convert_tokens *t);
+
 const char *es_convert_dtype_name(es_convert_dtype d); /* "keep", "f16", "f32" */
 
 #endif

@@ -220,6 +220,7 @@ void es_qwen2_build(es_build *b)
     model m = {.b = b, .n = find_names(b->source)};
     es_json *config = es_build_json(b, "config.json", 1 << 20);
     const es_src_tensor *t;
+    es_vocab vocab = {0};
     int eos = -1;
     bool tokenizer;
 
@@ -228,7 +229,9 @@ void es_qwen2_build(es_build *b)
     matrix(&m, "tokens", &t, 1, m.vocab, m.d);
     for (int i = 0; i < m.layers && !b->rc; i++) layer(&m, i);
     es_build_put_vector(b, "norm.weight", es_build_take(b, 1, SHAPE(m.d), "%s.weight", m.n->norm));
-    tokenizer = !b->rc && es_vocab_qwen2(b, (int)m.vocab, &eos);
+    tokenizer = !b->rc && es_vocab_qwen2(b, &vocab, (int)m.vocab, &eos);
+    if (tokenizer) es_vocab_put(b, &vocab);
+    es_vocab_done(&vocab);
     if (!tokenizer && !b->rc) es_build_note(b, "no tokenizer.json beside the weights: the pack takes token ids only");
     if (!b->rc) meta(&m, es_json_root(config), tokenizer, eos);
     es_build_skip(b, "%s.weight", m.n->head);

@@ -4,7 +4,7 @@
  * WordPiece is a list of strings; its file is vocab.txt, one token a line, or tokenizer.json. Qwen2's is in
  * tokenizer.json: 256 bytes, then one token for each merge, then added tokens that are matched as whole strings. Readers
  * of packs take the order of the ids for the order of the merges, so that is proved here: merge r must join two older
- * tokens into token 256 + r. A file in which it is otherwise is refused.
+ * tokens into token 256 + r. A file in which it is otherwise is refused, and so is one that cuts words by another pattern.
  */
 #include "build.h"
 
@@ -45,7 +45,21 @@ static void from_object(es_build *b, table *t, const es_json_node *vocab, const 
     }
 }
 
-/* ---- bytes of a table in the pack ---- */
+/* ---- tables as a pack holds them ---- */
+
+void es_vocab_done(es_vocab *v)
+{
+    free(v->tokens);
+    free(v->added);
+    *v = (es_vocab){0};
+}
+
+void es_vocab_put(es_build *b, es_vocab *v)
+{
+    es_build_put_bytes(b, "tokenizer.tokens", v->tokens, v->tokens_bytes);
+    if (v->added_bytes) es_build_put_bytes(b, "tokenizer.added", v->added, v->added_bytes);
+    es_vocab_done(v);
+}
 
 typedef struct flat {
     unsigned char *p;
@@ -108,9 +122,17 @@ static void special_ids(es_build *b, const table *t, int id[5])
     }
 }
 
-void es_vocab_wordpiece(es_build *b, int n, int id[5], bool *lowercase)
+static int lines_of(const char *text, size_t bytes)
 {
-    table t = {.n = n, .text = calloc((size_t)n + 1, sizeof *t.text)};
+    size_t n = bytes && text[bytes - 1] != '\n';
+
+    for (size_t i = 0; i < bytes; i++) n += text[i] == '\n';
+    return n < MAX_IDS ? (int)n : MAX_IDS;
+}
+
+void es_vocab_wordpiece(es_build *b, es_vocab *out, int n, int id[5], bool *lowercase)
+{
+    table t = {0};
     flat f = {0};
     size_t bytes = 0;
     const char *file = "vocab.txt";
@@ -119,6 +141,9 @@ void es_vocab_wordpiece(es_build *b, int n, int id[5], bool *lowercase)
     const es_json_node *vocab = es_json_get(es_json_get(es_json_root(j), "model"), "vocab");
 
     *lowercase = true;
+    *out = (es_vocab){0};
+    if (!n) n = lines ? lines_of(lines, bytes) : es_json_count(vocab);
+    t = (table){.n = n, .text = calloc((size_t)n + 1, sizeof *t.text)};
     if (!b->rc && !t.text) b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
     if (!b->rc && !lines && !vocab) es_build_fail(b, "no tokenizer beside the weights: vocab.txt or tokenizer.json is needed");
     if (!b->rc && lines) {
@@ -137,8 +162,7 @@ void es_vocab_wordpiece(es_build *b, int n, int id[5], bool *lowercase)
     if (!es_json_bool(es_json_get(es_json_get(es_json_root(j), "normalizer"), "lowercase"), lowercase)) {
         es_json_bool(es_json_get(es_json_root(config), "do_lower_case"), lowercase);
     }
-    es_build_put_bytes(b, "tokenizer.tokens", f.p, f.n);
-    free(f.p);
+    *out = (es_vocab){.tokens = f.p, .tokens_bytes = f.n};
     free(t.text);
     free(lines);
     es_json_close(j);
@@ -226,7 +250,7 @@ static int by_id(const void *a, const void *b)
 }
 
 /* Added tokens by rising id, and the id of the end of a text. */
-static void put_added(es_build *b, const es_json_node *list, int base, int rows, int *eos)
+static void read_added(es_build *b, es_vocab *out, const es_json_node *list, int base, int rows, int *eos)
 {
     int n = es_json_count(list), k = 0;
     added *all = malloc(((size_t)n + 1) * sizeof *all);
@@ -251,12 +275,28 @@ static void put_added(es_build *b, const es_json_node *list, int base, int rows,
         append(b, &f, id, 4);
         append_token(b, &f, all[i].text, strlen(all[i].text), all[i].id, "tokenizer.json");
     }
-    if (!b->rc && f.n) es_build_put_bytes(b, "tokenizer.added", f.p, f.n);
-    free(f.p);
+    out->added = f.p;
+    out->added_bytes = f.n;
     free(all);
 }
 
-bool es_vocab_qwen2(es_build *b, int rows, int *eos)
+/* How a text is cut into pieces is a pattern in the file; the reader of packs knows Qwen2's. A file without one passes. */
+static void check_pattern(es_build *b, const es_json_node *before)
+{
+    static const char qwen2[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+                                "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    const es_json_node *list = es_json_get(before, "pretokenizers");
+    char shown[256];
+
+    for (const es_json_node *n = list ? es_json_first(list) : before; n && !b->rc; n = list ? es_json_next(n) : NULL) {
+        const char *pattern = es_json_string(es_json_get(es_json_get(n, "pattern"), "Regex"));
+        if (!pattern || !strcmp(pattern, qwen2)) continue;
+        es_build_fail(b, "tokenizer.json: it cuts texts by the pattern %s, and only Qwen2's is known",
+                      es_printable(shown, sizeof shown, pattern));
+    }
+}
+
+bool es_vocab_qwen2(es_build *b, es_vocab *out, int rows, int *eos)
 {
     es_json *j = es_build_json(b, "tokenizer.json", MAX_TEXT);
     const es_json_node *model = es_json_get(es_json_root(j), "model"), *vocab = es_json_get(model, "vocab"),
@@ -266,7 +306,9 @@ bool es_vocab_qwen2(es_build *b, int rows, int *eos)
     bool there = j != NULL;
 
     *eos = -1;
+    *out = (es_vocab){0};
     if (!j || b->rc) goto out;
+    check_pattern(b, es_json_get(es_json_root(j), "pre_tokenizer"));
     t.text = calloc((size_t)t.n + 1, sizeof *t.text);
     if (!t.text) b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
     if (t.n != 256 + es_json_count(merges) || t.n > rows) {
@@ -281,10 +323,9 @@ bool es_vocab_qwen2(es_build *b, int rows, int *eos)
         else append_token(b, &f, bytes, (size_t)n, i, "tokenizer.json");
     }
     if (!b->rc) check_merges(b, &t, merges);
-    es_build_put_bytes(b, "tokenizer.tokens", f.p, f.n);
-    put_added(b, es_json_get(es_json_root(j), "added_tokens"), t.n, rows, eos);
+    *out = (es_vocab){.tokens = f.p, .tokens_bytes = f.n};
+    if (!b->rc) read_added(b, out, es_json_get(es_json_root(j), "added_tokens"), t.n, rows, eos);
 out:
-    free(f.p);
     free(t.text);
     es_json_close(j);
     return there && !b->rc;
