@@ -9,38 +9,6 @@
 #include "earshot.h"
 #include "term.h"
 
-/* A string as JSON has it. Bytes that are not UTF-8 (file names may hold any) become U+FFFD. */
-static void json_string(const char *text)
-{
-    const unsigned char *p = (const unsigned char *)text;
-
-    putchar('"');
-    while (*p) {
-        int more = *p >= 0xF0 && *p < 0xF5 ? 3
-                   : *p >= 0xE0            ? (*p < 0xF0 ? 2 : -1)
-                   : *p >= 0xC2            ? 1
-                   : *p < 0x80             ? 0
-                                           : -1;
-        for (int i = 1; i <= more; i++)
-            if ((p[i] & 0xC0) != 0x80) more = -1;
-        if (more >= 2 && ((*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) || (*p == 0xF0 && p[1] < 0x90) ||
-                          (*p == 0xF4 && p[1] > 0x8F)))
-            more = -1;
-        if (more < 0) {
-            fputs("\\ufffd", stdout);
-            p++;
-        } else if (*p == '"' || *p == '\\') {
-            printf("\\%c", *p++);
-        } else if (*p < 0x20) {
-            printf("\\u%04x", *p++);
-        } else {
-            fwrite(p, 1, (size_t)more + 1, stdout);
-            p += more + 1;
-        }
-    }
-    putchar('"');
-}
-
 typedef struct listing {
     bool json;
     uint64_t n, words;
@@ -53,15 +21,15 @@ static int list_one(void *user, const es_recording *r)
 
     if (l->json) {
         printf("%s\n  {\"id\": \"%s\", \"track\": %d, \"path\": ", l->n ? "," : "", r->id, r->track);
-        json_string(r->path);
+        cli_json_string(r->path);
         printf(", \"bytes\": %" PRIu64 ", \"duration_ms\": %" PRId64 ", \"container\": ", r->bytes, r->duration_ms);
-        json_string(r->container);
+        cli_json_string(r->container);
         fputs(", \"codec\": ", stdout);
-        json_string(r->codec);
+        cli_json_string(r->codec);
         fputs(", \"language\": ", stdout);
-        json_string(r->language);
+        cli_json_string(r->language);
         printf(", \"segments\": %" PRIu64 ", \"words\": %" PRIu64 ", \"asr\": ", r->segments, r->words);
-        json_string(r->asr);
+        cli_json_string(r->asr);
         printf(", \"settings\": %s, \"ingested_ms\": %" PRId64 "}", *r->settings ? r->settings : "{}", r->ingested_ms);
     } else {
         printf("%.10s  %9s  %-4s %6" PRIu64 " words  %s", r->id, cli_length(r->duration_ms),

@@ -192,6 +192,42 @@ const char *cli_bytes(uint64_t bytes)
     return out;
 }
 
+/* ---- JSON ---- */
+
+/* Bytes of the well-formed character at p, n > 0 bytes left; 0 where there is none. */
+static size_t character(const unsigned char *p, size_t n)
+{
+    size_t bytes = *p < 0x80 ? 1 : *p < 0xC2 ? 0 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : *p < 0xF5 ? 4 : 0;
+
+    if (bytes > n) return 0;
+    for (size_t i = 1; i < bytes; i++)
+        if ((p[i] & 0xC0) != 0x80) return 0;
+    /* Overlong forms, surrogates, and what lies above U+10FFFF. */
+    if ((*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) || (*p == 0xF0 && p[1] < 0x90) || (*p == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return bytes;
+}
+
+void cli_json_bytes(const char *text, size_t n)
+{
+    putchar('"');
+    for (size_t at = 0; at < n;) {
+        const unsigned char *p = (const unsigned char *)text + at;
+        size_t bytes = character(p, n - at);
+        if (!bytes) fputs("\\ufffd", stdout);
+        else if (*p == '"' || *p == '\\') printf("\\%c", *p);
+        else if (*p < 0x20) printf("\\u%04x", *p);
+        else fwrite(p, 1, bytes, stdout);
+        at += bytes ? bytes : 1;
+    }
+    putchar('"');
+}
+
+void cli_json_string(const char *text)
+{
+    cli_json_bytes(text, strlen(text));
+}
+
 int cli_write_file(const char *path, const char *text, size_t bytes)
 {
     size_t room = strlen(path) + 32;

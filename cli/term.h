@@ -38,6 +38,10 @@ const char *cli_clock(double seconds);    /* "3:21", "1:02:03" */
 const char *cli_length(int64_t ms);       /* the same with tenths: "0:11.0" */
 const char *cli_bytes(uint64_t bytes);    /* "1.25 GB", powers of ten */
 
+/* Prints a string as JSON has it, with its quotes. Bytes that are not UTF-8 (names and texts may hold any) become U+FFFD. */
+void cli_json_string(const char *text);
+void cli_json_bytes(const char *text, size_t n); /* the same of n bytes */
+
 /* Writes a whole file through a temporary name in the same folder. 0, or -1 with errno set. */
 int cli_write_file(const char *path, const char *text, size_t bytes);
 
