@@ -211,6 +211,16 @@ int es_embedding_width(const es_embedding *e)
     return e->dims.d_model;
 }
 
+bool es_embedding_has_tokens(const es_embedding *e)
+{
+    return e->tokens != NULL;
+}
+
+int es_embedding_takes(const es_embedding *e)
+{
+    return e->dims.longest;
+}
+
 int es_embedding_longest(const es_embedding *e)
 {
     return e->embedder ? es_embedder_longest(e->embedder) : 0;

@@ -37,6 +37,8 @@ void es_embedding_close(es_embedding *e); /* accepts NULL */
 int es_embedding_ready(es_embedding *e, es_err *err); /* does what costs time and memory; called again, nothing */
 
 int es_embedding_width(const es_embedding *e); /* of a vector */
+bool es_embedding_has_tokens(const es_embedding *e); /* else it takes ids only */
+int es_embedding_takes(const es_embedding *e); /* tokens of a text as the model has it, whatever the plan; the frame counted */
 /* Once ready: tokens that one text may have, the frame counted, and bytes of the arena. */
 int es_embedding_longest(const es_embedding *e);
 uint64_t es_embedding_arena_bytes(const es_embedding *e);
