@@ -93,6 +93,26 @@ static int bench_listen(void *user, const es_event *e)
     return cli_interrupted();
 }
 
+static int bench_synthetic(const cli_settings *s)
+{
+    es_engine_options options;
+    es_error error = {0};
+    char *text = NULL;
+    size_t bytes = 0;
+
+    if (strcmp(s->args[0], "asr")) {
+        cli_say("--synthetic measures asr, not %s", cli_shown(s->args[0]));
+        return CLI_USAGE;
+    }
+    cli_engine_options(&options, s);
+    if (es_engine_bench_synthetic(&options, s->synthetic, s->json ? "json" : "text", &text, &bytes, &error))
+        return cli_fail(&error);
+    fwrite(text, 1, bytes, stdout);
+    if (s->json) putchar('\n');
+    es_free(text);
+    return CLI_OK;
+}
+
 int cli_run_bench(const cli_settings *s)
 {
     es_engine_options options;
@@ -104,6 +124,7 @@ int cli_run_bench(const cli_settings *s)
     size_t bytes = 0;
     int code = CLI_OK;
 
+    if (s->synthetic) return bench_synthetic(s);
     cli_engine_options(&options, s);
     cli_speech_options(&speech, s);
     cli_signals_catch();

@@ -52,6 +52,7 @@ enum {
     OPT_TO_VECTORS,
     OPT_VECTOR_FORMAT,
     OPT_WITH,
+    OPT_SYNTHETIC,
     OPT_SVG,
     OPT_JSON,
     OPT_MAN,
@@ -145,6 +146,8 @@ const cli_option cli_options[] = {
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
                   "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0 ..."},
+    [OPT_SYNTHETIC] = {"synthetic", 0, CLI_TEXT, "NAME", NULL, AT(synthetic), 0, 0,
+                       "Measure an architecture by name, with noise for weights and noise to hear."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
@@ -226,11 +229,14 @@ const cli_command cli_commands[] = {
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",
      "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
-    {"bench", "FILE", 1, 1, "file", ENGINE | SPEECH | BIT(OPT_JSON) | TALK,
+    {"bench", "FILE|asr", 1, 1, "file", ENGINE | SPEECH | BIT(OPT_SYNTHETIC) | BIT(OPT_JSON) | TALK,
      "run the main job on one file and say what it cost",
      "Seconds of each stage, how many times real time, and the peak of memory. The library used for it is a new one "
-     "and is removed.",
-     "earshot bench talk.mp4", cli_run_bench},
+     "and is removed.\n\n"
+     "asr with --synthetic measures a speech model of a released size without its weights: windows of 30 s a second at "
+     "the batch that the budget allows, 100 tokens each, and what mel, encoder, cross keys and decoder take of it.",
+     "earshot bench talk.mp4\n"
+     "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G", cli_run_bench},
     {"doctor", "", 0, 0, "", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_JSON) | TALK,
      "say what this machine and its models offer",
      "Processor, GPU or why not, versions of the libraries, the packs and whether their bytes are whole.",

@@ -17,6 +17,7 @@ typedef struct cli_settings {
     const char *library, *models, *model, *asr, *segmentation, *diarizer, *voice, *embedder, *device, *language,
         *task, *prompt, *name, *dtype, *attention, *with, *svg, *output, *format;
     const char *long_texts;   /* "truncate" | "split" */
+    const char *synthetic;    /* an architecture */
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     double temperature; /* < 0: with fallback */

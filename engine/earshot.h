@@ -345,6 +345,11 @@ ES_API int es_engine_doctor(const es_engine_options *options, const char *librar
 ES_API int es_engine_bench(es_engine *engine, const char *path, const es_speech_options *options, const char *format,
                            es_event_fn listen, void *user, char **text, size_t *bytes, es_error *error);
 
+/* Windows of noise through a speech model of the size called name ("distil-large-v3"), with noise for weights: what this
+ * machine makes of it, part by part, before anything is fetched. Figures as "text" or "json". */
+ES_API int es_engine_bench_synthetic(const es_engine_options *options, const char *name, const char *format, char **text,
+                                     size_t *bytes, es_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -13,6 +13,7 @@
 #include "media/decode.h"
 #include "pipeline/bench.h"
 #include "pipeline/ingest.h"
+#include "pipeline/synthetic.h"
 #include "pipeline/transcribe.h"
 
 int es_engine_open(es_engine **out, const es_engine_options *options, es_error *error)
@@ -145,6 +146,32 @@ int es_engine_bench(es_engine *engine, const char *path, const es_speech_options
         rc = es_fail(&err, ES_EARG, "figures come as text or json");
     if (rc == ES_OK)
         rc = es_bench(engine->session, path, &speech, json, listen ? pass_event : NULL, &p, text, bytes, &err);
+    return es_door_give(error, rc, &err);
+}
+
+int es_engine_bench_synthetic(const es_engine_options *options, const char *name, const char *format, char **text,
+                              size_t *bytes, es_error *error)
+{
+    bool json = format && !strcmp(format, "json");
+    es_session_options s;
+    es_device_choice where;
+    es_err err = {0};
+    char models[4096];
+    int rc = es_door_session_options(&s, options, models, sizeof models, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK && format && !json && strcmp(format, "text"))
+        rc = es_fail(&err, ES_EARG, "figures come as text or json");
+    if (rc == ES_OK) rc = es_session_choose(&where, s.device, true, &err);
+    if (rc == ES_OK) {
+        es_synthetic_options o = {.name = name,
+                                  .backend = where.backend,
+                                  .index = where.index,
+                                  .threads = s.threads,
+                                  .budget = s.budget ? s.budget : es_session_default_budget(where.backend, 0),
+                                  .json = json};
+        rc = es_synthetic_asr(&o, text, bytes, &err);
+    }
     return es_door_give(error, rc, &err);
 }
 

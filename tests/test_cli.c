@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <ftw.h>
 #include <math.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/json.h"
 #include "runtime/weights.h"
 #include "seeded.h"
 #include "test.h"
@@ -390,6 +392,64 @@ static void test_road(void)
     check_nothing_left(at("lib"));
 }
 
+static int64_t member(const es_json_node *o, const char *key)
+{
+    int64_t value = -1;
+
+    CHECK(es_json_int(es_json_get(o, key), 0, INT64_MAX, &value), "the plan has no %s", key);
+    return value;
+}
+
+/* The regions of a plan make the arena, those of the models the regions, the largest program scratch; all fits. */
+static void adds_up(const char *text)
+{
+    es_err err = {0};
+    es_json *j = NULL;
+
+    CHECK(es_json_parse(&j, text, strlen(text), "plan", &err) == ES_OK, "%s", err.text);
+    const es_json_node *plan = es_json_root(j);
+    int64_t weights = 0, state = 0, largest = 0;
+    for (const es_json_node *m = es_json_first(es_json_get(plan, "models")); m; m = es_json_next(m)) {
+        weights += member(m, "weights_bytes");
+        state += member(m, "state_bytes");
+        for (const es_json_node *g = es_json_first(es_json_get(m, "programs")); g; g = es_json_next(g))
+            if (member(g, "peak_bytes") > largest) largest = member(g, "peak_bytes");
+    }
+    CHECK(weights > 1500000000 && state > 0 && largest > 0, "%" PRId64 " bytes of weights", weights);
+    CHECK_INT(member(plan, "weights_bytes"), weights);
+    CHECK_INT(member(plan, "state_bytes"), state);
+    CHECK_INT(member(plan, "scratch_bytes"), largest);
+    CHECK_INT(member(plan, "arena_bytes"), member(plan, "workspace_bytes") + weights + state + largest);
+    CHECK_INT(member(plan, "total_bytes"), member(plan, "arena_bytes") + member(plan, "outside_bytes"));
+    CHECK(member(plan, "total_bytes") <= member(plan, "budget_bytes"), "the plan is larger than its budget");
+    es_json_close(j);
+}
+
+/* A speech model is measured without its weights; the parts make the whole. */
+static void test_synthetic(void)
+{
+    setup();
+    ended e = RUN("bench", "asr", "--synthetic", "tiny", "--device", "cpu", "--json");
+    es_json *j = NULL;
+    if (es_json_parse(&j, e.out, strlen(e.out), "bench", NULL) == ES_OK) {
+        const es_json_node *o = es_json_root(j), *ms = es_json_get(o, "ms_a_window");
+        double part, sum = 0, all = 0;
+        for (const es_json_node *n = es_json_first(ms); n; n = es_json_next(n)) {
+            CHECK(es_json_number(n, &part) && part >= 0, "%s takes no time", es_json_key(n));
+            if (strcmp(es_json_key(n), "all")) sum += part;
+            else all = part;
+        }
+        CHECK(all > 0 && sum >= 0.999 * all, "the parts take %g ms, all %g", sum, all);
+        CHECK_INT(member(o, "allocations_after_open"), 0);
+        CHECK(member(o, "arena_bytes") > 75000000, "the arena has no room for the weights");
+    }
+    es_json_close(j);
+    expect(&e, 0, "\"times_real_time\"", NULL);
+    EXPECT(2, NULL, "there is no speech model called nonsense", "bench", "asr", "--synthetic", "nonsense", "--device", "cpu");
+    EXPECT(2, NULL, "--synthetic measures asr, not one.wav", "bench", "one.wav", "--synthetic", "tiny");
+    EXPECT(3, NULL, "1.0 MB", "bench", "asr", "--synthetic", "tiny", "--device", "cpu", "--budget", "1M");
+}
+
 /* Where there is no GPU, auto says once that it runs on the CPU and why, and cuda is refused with one sentence. */
 static void test_device(void)
 {
@@ -409,7 +469,9 @@ static void test_device(void)
     CHECK_INT(lines_with(e.err, "\n"), 1);
     expect(&e, 3, NULL, "--device cuda: ");
     /* Planning for it needs no GPU. */
-    EXPECT(0, "distil-large-v3", NULL, "plan", "--device", "cuda", "--budget", "16G", "--with", "distil-large-v3");
+    ended plan = RUN("plan", "--device", "cuda", "--budget", "16G", "--with", "distil-large-v3", "--json");
+    adds_up(plan.out);
+    expect(&plan, 0, "distil-large-v3", NULL);
     /* Speech, segmentation and text vectors together on a card of 16 GB, and what is missing where they do not fit. */
     EXPECT(0, "gte-qwen2-1.5b.embed", NULL, "plan", "--device", "cuda", "--budget", "16G", "--with",
            "distil-large-v3,segmentation-3.0,gte-qwen2-1.5b");
@@ -914,6 +976,7 @@ int main(int argc, char **argv)
         {"papers", test_papers},
         {"road", test_road},
         {"device", test_device},
+        {"synthetic", test_synthetic},
         {"export", test_export},
         {"bad_files", test_bad_files},
         {"bad_video", test_bad_video},

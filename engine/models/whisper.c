@@ -120,14 +120,19 @@ static es_tensor encoder_layer(es_run *r, const es_whisper *m, const es_whisper_
     return es_whisper_mlp(r, l, x);
 }
 
-static void encode_run(es_run *r, void *user)
+static es_tensor mel_of(es_run *r, es_whisper *m)
 {
-    es_whisper *m = user;
+    es_run_rows(r, m->n_windows);
+    return es_logmel(r, m->pcm, m->frames, m->top, m->fill, m->mel_tables, m->dims.n_mels);
+}
+
+/* E [W * 1500, C] */
+static es_tensor encoding_of(es_run *r, es_whisper *m)
+{
     const es_whisper_dims *d = &m->dims;
     int C = d->d_model, dims[2] = {m->limits.windows * ES_WHISPER_AUDIO, C};
+    es_tensor mel = mel_of(r, m);
 
-    es_run_rows(r, m->n_windows);
-    es_tensor mel = es_logmel(r, m->pcm, m->frames, m->top, m->fill, m->mel_tables, d->n_mels);
     if (m->limits.keep) es_cast_to(r, m->kept_mel, mel);
     es_tensor c = es_conv1d(r, mel, m->conv1.w, m->conv1.b, NULL, 3, 1, 1, 1, ES_ACT_GELU); /* [W, 3000, C] */
     es_tensor x = es_conv1d(r, c, m->conv2.w, m->conv2.b, m->encoder_positions, 3, 2, 1, 1, ES_ACT_GELU);
@@ -135,14 +140,32 @@ static void encode_run(es_run *r, void *user)
 
     es_run_rows(r, m->n_rows);
     for (int i = 0; i < d->encoder_layers; i++) x = encoder_layer(r, m, &m->encoder[i], x);
-    x = es_layernorm(r, x, m->encoder_norm.g, m->encoder_norm.b, 1e-5f);
+    return es_layernorm(r, x, m->encoder_norm.g, m->encoder_norm.b, 1e-5f);
+}
+
+static void encode_run(es_run *r, void *user)
+{
+    es_whisper *m = user;
+    int C = m->dims.d_model;
+    es_tensor x = encoding_of(r, m);
+
     if (m->limits.keep) es_cast_to(r, m->kept_encoder, x);
-    for (int i = 0; i < d->decoder_layers; i++) {
+    for (int i = 0; i < m->dims.decoder_layers; i++) {
         const es_whisper_linear *l = &m->decoder[i].cross_kv;
         es_tensor kv = es_linear(r, x, l->w, l->b, ES_ACT_NONE); /* [T, 2C] */
         es_kv_store(r, m->cross_k[i], m->cross_v[i], es_columns(kv, 0, C), es_columns(kv, C, C), m->row_slot,
                     m->row_pos);
     }
+}
+
+static void mel_run(es_run *r, void *user)
+{
+    mel_of(r, user);
+}
+
+static void encoding_run(es_run *r, void *user)
+{
+    encoding_of(r, user);
 }
 
 static void tops_run(es_run *r, void *user)
@@ -282,6 +305,10 @@ int es_whisper_plan(es_whisper **out, es_plan *p, const char *name, const es_wei
     es_plan_program(e, &m->prefill_program, "prefill", es_whisper_prefill_run, m);
     es_plan_program(e, &m->step_program, "step", es_whisper_step_run, m);
     if (limits.align) es_plan_program(e, &m->align_program, "align", es_whisper_align_run, m);
+    if (limits.parts) {
+        es_plan_program(e, &m->part_program[ES_WHISPER_MEL], "mel", mel_run, m);
+        es_plan_program(e, &m->part_program[ES_WHISPER_ENCODER], "encoder", encoding_run, m);
+    }
     *out = m;
     m = NULL;
 out:
@@ -389,6 +416,12 @@ void es_whisper_encode(es_whisper *m, const es_whisper_window *w, int n)
     put_count(m, m->n_windows, n);
     put_count(m, m->n_rows, n * ES_WHISPER_AUDIO);
     es_program_run(m->encode_program, m->arena);
+}
+
+void es_whisper_encode_part(es_whisper *m, es_whisper_part part)
+{
+    assert(m->limits.parts);
+    es_program_run(m->part_program[part], m->arena);
 }
 
 void es_whisper_tops(es_whisper *m, const float *const *pcm, const int *frames, int n, float *tops)

@@ -52,6 +52,7 @@ typedef struct es_whisper_limits {
     int slots;       /* decoded at once */
     int prompt_rows; /* rows of one prefill: >= 227 takes a full prompt at once; a longer prompt takes several runs */
     bool align;      /* plan the align program (448 rows) */
+    bool parts;      /* for benches: plan what es_whisper_encode_part() runs */
     bool keep;       /* for tests: mel, encoder output and logits are copied to where es_whisper_debug finds them */
 } es_whisper_limits;
 
@@ -80,6 +81,10 @@ typedef struct es_whisper_window {
     int slot;
 } es_whisper_window;
 void es_whisper_encode(es_whisper *m, const es_whisper_window *w, int n);
+/* The first parts of encoding once more, over the windows that were encoded last; what they give is dropped. ENCODER
+ * begins with the mel, too. A bench takes the times of the parts from it: on a device nothing can look into a program. */
+typedef enum es_whisper_part { ES_WHISPER_MEL, ES_WHISPER_ENCODER, ES_WHISPER_PARTS } es_whisper_part;
+void es_whisper_encode_part(es_whisper *m, es_whisper_part part);
 /* Largest log10 over the first frames[i] frames of n windows. */
 void es_whisper_tops(es_whisper *m, const float *const *pcm, const int *frames, int n, float *tops);
 

@@ -95,6 +95,7 @@ struct es_whisper {
     es_tensor kept_mel, kept_encoder, kept_logits, kept_sot; /* limits.keep: copies for tests */
 
     es_program *encode_program, *tops_program, *prefill_program, *step_program, *align_program;
+    es_program *part_program[ES_WHISPER_PARTS]; /* limits.parts */
 
     /* ---- the host's side ---- */
     es_whisper_slot *slots; /* [S] */

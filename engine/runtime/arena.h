@@ -20,6 +20,9 @@ typedef struct es_arena es_arena;
 int es_arena_open(es_arena **out, es_plan *p, es_device *d, es_err *err);
 /* Copies every model's weights to their places; the packs may be closed afterwards. */
 int es_arena_load(es_arena *a, es_err *err);
+/* Noise of a seed instead of weights, sized so that numbers stay tame through any depth: what a preset, which has no
+ * pack, is measured with. */
+int es_arena_seed(es_arena *a, uint64_t seed, es_err *err);
 void es_arena_close(es_arena *a); /* accepts NULL; the block itself goes back with the device */
 es_device *es_arena_device(es_arena *a);
 
