@@ -77,6 +77,79 @@ static inline es_result make_result(int seed, int n, const char *path)
     return r;
 }
 
+/* Vectors of unit length whose numbers a half holds exactly: one and zeros, and 3/5 and 4/5 come close enough. */
+static inline es_vectors make_vectors(int seed, size_t n, int width, int space)
+{
+    es_vectors v = {.space = content_of(space), .width = width, .n = n};
+
+    v.rows = calloc(n * (size_t)width, sizeof *v.rows);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = (i * 7 + (size_t)seed) % (size_t)width;
+        v.rows[i * (size_t)width + at] = i % 2 ? 0.5f : -1.0f;
+        if (i % 2) /* 1/4 + 3 times 1/4 */
+            for (size_t k = 1; k < 4; k++) v.rows[i * (size_t)width + (at + k) % (size_t)width] = 0.5f;
+    }
+    return v;
+}
+
+/* Adds who spoke (two people, two turns for each three segments) and a passage for every two segments. */
+static inline void add_found(es_result *r, int seed, int width)
+{
+    size_t n = (r->transcript.n_segments + 1) / 2;
+    es_diarization *d = &r->who;
+    es_passages *p = &r->passages;
+    char text[128];
+
+    d->n_speakers = 2;
+    d->alone_ms = calloc(2, sizeof *d->alone_ms);
+    d->n_turns = d->n_exclusive = d->n_speech = n;
+    d->turns = calloc(n, sizeof *d->turns);
+    d->exclusive = calloc(n, sizeof *d->exclusive);
+    d->speech = calloc(n, sizeof *d->speech);
+    for (size_t i = 0; i < n; i++) {
+        d->turns[i] = (es_spoken){4000 * (int64_t)i, 4000 * (int64_t)i + 3500, (int)i % 2};
+        d->exclusive[i] = (es_spoken){4000 * (int64_t)i, 4000 * (int64_t)i + 3400, (int)i % 2};
+        d->speech[i] = (es_heard){4000 * (int64_t)i, 4000 * (int64_t)i + 3500};
+        d->alone_ms[i % 2] += 3400;
+    }
+    d->centers = make_vectors(seed, 2, 192, -2);
+    d->voices = make_vectors(seed + 1, 2, 192, -2);
+    r->made.by[ES_STAGE_DIARIZER] = (es_maker){"campplus", content_of(-2)};
+    r->made.by[ES_STAGE_EMBEDDER] = (es_maker){"minilm", content_of(-3)};
+    p->at = calloc(n, sizeof *p->at);
+    p->text = malloc(n * sizeof text);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(text, sizeof text, "passage %d of recording %d: rarely%d spoken", (int)i, seed, seed);
+        p->at[p->n++] = (es_passage){.start_ms = 4000 * (int64_t)i,
+                                     .end_ms = 4000 * (int64_t)i + 3500,
+                                     .speaker = (int)i % 3 - 1,
+                                     .text_at = (uint32_t)p->n_text,
+                                     .text_bytes = (uint32_t)strlen(text),
+                                     .first_segment = 2 * (uint32_t)i,
+                                     .n_segments = 2,
+                                     .language = "en"};
+        memcpy(p->text + p->n_text, text, strlen(text));
+        p->n_text += strlen(text);
+    }
+    p->vectors = make_vectors(seed, n, width, -3);
+}
+
+static inline void put_found(es_store *s, int seed, int n, const char *path)
+{
+    es_result r = make_result(seed, n, path);
+    es_err err = {0};
+
+    add_found(&r, seed, 384);
+    CHECK(es_store_put(s, &r, &err) == ES_OK, "%s", err.text);
+    es_result_done(&r);
+}
+
+static inline bool same_vectors(const es_vectors *a, const es_vectors *b)
+{
+    return a->n == b->n && a->width == b->width && !memcmp(a->space.b, b->space.b, 16) &&
+           (!a->n || !memcmp(a->rows, b->rows, a->n * (size_t)a->width * sizeof *a->rows));
+}
+
 static inline void put(es_store *s, int seed, int n, const char *path)
 {
     es_result r = make_result(seed, n, path);

@@ -67,6 +67,7 @@ static void test_migration(void)
 
     if (!s) return;
     put(s, 1, 3, "/x");
+    write_schema(s, 1);
     CHECK_INT(es_migrate_steps(s, steps, 4, 4, &err), ES_EFORMAT);
     CHECK(!has_meta(s, "a") && !has_meta(s, "b") && !has_meta(s, "c"), "a failed migration left something");
     err = (es_err){0};
@@ -75,7 +76,7 @@ static void test_migration(void)
     CHECK(es_migrate_steps(s, steps, 3, 3, &err) == ES_OK, "%s", err.text);
     CHECK_INT(es_migrate_steps(s, steps, 2, 2, &err), ES_ENEWER);
     es_store_close(s);
-    check_refused(in_folder("lib"), 0, ES_ENEWER, "has schema 3, this program knows up to 1");
+    check_refused(in_folder("lib"), 0, ES_ENEWER, "has schema 3, this program knows up to 2");
     check_refused(in_folder("lib"), ES_STORE_READ_ONLY, ES_ENEWER, "schema 3");
 }
 

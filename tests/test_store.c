@@ -75,13 +75,173 @@ static void test_put_get(void)
     es_store_close(s);
 }
 
+/* Who spoke, passages and vectors: all of it comes back, the cheap ways give the same, and an empty one stays empty. */
+static void check_who_same(const es_diarization *a, const es_diarization *b)
+{
+    CHECK_INT(a->n_speakers, b->n_speakers);
+    CHECK(a->n_turns == b->n_turns && a->n_exclusive == b->n_exclusive && a->n_speech == b->n_speech, "counts differ");
+    if (a->n_turns != b->n_turns || a->n_exclusive != b->n_exclusive || a->n_speech != b->n_speech) return;
+    for (int i = 0; i < a->n_speakers; i++) CHECK_INT(a->alone_ms[i], b->alone_ms[i]);
+    for (size_t i = 0; i < a->n_turns; i++)
+        CHECK(a->turns[i].start_ms == b->turns[i].start_ms && a->turns[i].end_ms == b->turns[i].end_ms &&
+                  a->turns[i].speaker == b->turns[i].speaker,
+              "turn %zu differs", i);
+    for (size_t i = 0; i < a->n_exclusive; i++)
+        CHECK(a->exclusive[i].start_ms == b->exclusive[i].start_ms &&
+                  a->exclusive[i].end_ms == b->exclusive[i].end_ms &&
+                  a->exclusive[i].speaker == b->exclusive[i].speaker,
+              "exclusive turn %zu differs", i);
+    for (size_t i = 0; i < a->n_speech; i++)
+        CHECK(a->speech[i].start_ms == b->speech[i].start_ms && a->speech[i].end_ms == b->speech[i].end_ms,
+              "speech %zu differs", i);
+}
+
+static void check_passages_same(const es_passages *a, const es_passages *b)
+{
+    CHECK_INT(a->n, b->n);
+    CHECK(a->n_text == b->n_text && !memcmp(a->text, b->text, a->n_text), "the texts differ");
+    for (size_t i = 0; i < a->n && i < b->n; i++) {
+        const es_passage *p = &a->at[i], *q = &b->at[i];
+        CHECK(p->start_ms == q->start_ms && p->end_ms == q->end_ms && p->speaker == q->speaker &&
+                  p->text_at == q->text_at && p->text_bytes == q->text_bytes && p->first_segment == q->first_segment &&
+                  p->n_segments == q->n_segments && !strcmp(p->language, q->language),
+              "passage %zu differs", i);
+    }
+}
+
+static void test_put_get_found(void)
+{
+    es_store *s = open_store(in_folder("lib"), ES_STORE_CREATE);
+    es_err err = {0};
+
+    for (int n = 4; s && n <= 2600; n += 2596) { /* two passages, and 1300: more than one part holds */
+        es_result r = make_result(7, n, "/a.mp4"), back;
+        es_diarization who;
+        es_passages passages;
+        add_found(&r, 7, 384);
+        CHECK(es_store_put(s, &r, &err) == ES_OK, "%s", err.text);
+        CHECK(es_store_get(s, r.media.content, 0, &back, &err) == ES_OK, "%s", err.text);
+        check_who_same(&back.who, &r.who);
+        CHECK(same_vectors(&back.who.centers, &r.who.centers), "the centers differ");
+        CHECK(same_vectors(&back.who.voices, &r.who.voices), "the voices differ");
+        check_passages_same(&back.passages, &r.passages);
+        CHECK(same_vectors(&back.passages.vectors, &r.passages.vectors), "the vectors differ");
+        for (int i = 0; i < ES_N_STAGES; i++)
+            CHECK(!strcmp(back.made.by[i].name, r.made.by[i].name) &&
+                      !memcmp(back.made.by[i].hash.b, r.made.by[i].hash.b, 16),
+                  "maker %d differs", i);
+        CHECK(es_store_get_who(s, r.media.content, -1, true, &who, &err) == ES_OK, "%s", err.text);
+        check_who_same(&who, &r.who);
+        CHECK(same_vectors(&who.voices, &r.who.voices), "the voices differ");
+        es_diarization_done(&who);
+        CHECK(es_store_get_who(s, r.media.content, 0, false, &who, &err) == ES_OK && who.voices.n == 0, "%s", err.text);
+        es_diarization_done(&who);
+        CHECK(es_store_get_passages(s, r.media.content, 0, false, &passages, &err) == ES_OK, "%s", err.text);
+        check_passages_same(&passages, &r.passages);
+        CHECK_INT(passages.vectors.n, 0);
+        es_passages_done(&passages);
+        CHECK(es_store_get_passages(s, r.media.content, 0, true, &passages, &err) == ES_OK, "%s", err.text);
+        CHECK(same_vectors(&passages.vectors, &r.passages.vectors), "the vectors differ");
+        es_passages_done(&passages);
+        check_whole(s);
+        es_result_done(&back);
+        es_result_done(&r);
+    }
+    if (!s) return;
+    put(s, 8, 3, "/b.mp4"); /* without */
+    es_diarization who;
+    es_passages passages;
+    CHECK(es_store_get_who(s, content_of(8), 0, true, &who, &err) == ES_OK && !who.n_speakers && !who.turns, "%s",
+          err.text);
+    CHECK(es_store_get_passages(s, content_of(8), 0, true, &passages, &err) == ES_OK && !passages.n, "%s", err.text);
+    CHECK_INT(es_store_get_who(s, content_of(9), 0, true, &who, NULL), ES_ENOTFOUND);
+    check_whole(s);
+    es_store_close(s);
+}
+
+/* What cannot be kept is refused with a sentence, and nothing of it stays. */
+static void check_not_kept(es_store *s, es_result *r, const char *words)
+{
+    es_result back;
+    es_err err = {0};
+
+    CHECK_INT(es_store_put(s, r, &err), ES_EARG);
+    CHECK(strstr(err.text, words), "\"%s\" does not say \"%s\"", err.text, words);
+    CHECK_INT(es_store_get(s, r->media.content, 0, &back, NULL), ES_ENOTFOUND);
+}
+
+static void test_refused_results(void)
+{
+    es_store *s = open_store(in_folder("lib"), ES_STORE_CREATE);
+    es_result r = make_result(3, 6, "/a.mp4");
+    es_err err = {0};
+    float was;
+
+    if (!s) return;
+    add_found(&r, 3, 384);
+    was = r.passages.vectors.rows[3]; /* the one number of the first vector that is not zero */
+    r.passages.vectors.rows[0] = NAN;
+    check_not_kept(s, &r, "length");
+    r.passages.vectors.rows[0] = 0.9f;
+    r.passages.vectors.rows[3] = 0.9f;
+    check_not_kept(s, &r, "passage 0 has the length");
+    r.passages.vectors.rows[0] = 0;
+    r.passages.vectors.rows[3] = was;
+    r.passages.vectors.n = 2;
+    check_not_kept(s, &r, "3 passages come with 2 vectors");
+    r.passages.vectors.n = 3;
+    was = r.who.centers.rows[5];
+    r.who.centers.rows[5] = 70000;
+    check_not_kept(s, &r, "half precision does not hold");
+    r.who.centers.rows[5] = INFINITY;
+    check_not_kept(s, &r, "half precision does not hold");
+    r.who.centers.rows[5] = was;
+    r.who.turns[1].speaker = 2;
+    check_not_kept(s, &r, "outside 0 .. 1");
+    r.who.turns[1].speaker = 1;
+    r.passages.at[1].text_bytes = 100000;
+    check_not_kept(s, &r, "points past the end");
+    r.passages.at[1].text_bytes = 1;
+    CHECK(es_store_put(s, &r, &err) == ES_OK, "%s", err.text);
+    check_whole(s);
+    es_result_done(&r);
+    es_store_close(s);
+}
+
+/* A library in which a recording was and is no more is the one it never was in, whatever it had in it. */
+static void test_put_remove_nothing(void)
+{
+    es_store *s = open_store(in_folder("lib"), ES_STORE_CREATE);
+    es_err err = {0};
+    dump was, is;
+
+    if (!s) return;
+    put_found(s, 1, 9, "/a.mp4");
+    put(s, 2, 5, "/b.mp4");
+    was = dump_store(s, true);
+    put_found(s, 3, 40, "/c.mp4");
+    put(s, 4, 5, "/d.mp4");
+    CHECK_INT(es_store_remove(s, content_of(3), -1, &err), ES_OK);
+    CHECK_INT(es_store_remove(s, content_of(4), 0, &err), ES_OK);
+    is = dump_store(s, true);
+    CHECK(same_dump(&was, &is), "removing left something: %d records, then %d", (int)was.records, (int)is.records);
+    check_whole(s);
+    CHECK_INT(es_store_remove(s, content_of(1), -1, &err), ES_OK);
+    CHECK_INT(es_store_remove(s, content_of(2), -1, &err), ES_OK);
+    free(is.b.p);
+    is = dump_store(s, true);
+    CHECK_INT(is.records, 1); /* the schema */
+    free(was.b.p), free(is.b.p);
+    es_store_close(s);
+}
+
 static void test_replace(void)
 {
     es_store *s = open_store(in_folder("lib"), ES_STORE_CREATE), *other;
     dump a, b;
 
     if (!s) return;
-    put(s, 1, 50, "/a.wav");
+    put_found(s, 1, 50, "/a.wav");
     put(s, 1, 4, "/a.wav"); /* fewer: none of the old ones may show through */
     check_whole(s);
     a = dump_store(s, false);
@@ -106,7 +266,7 @@ static void test_order(void)
         char path[64], second[64];
         snprintf(path, sizeof path, "/films/%d.mp4", i);
         snprintf(second, sizeof second, "/again/%d.mp4", i);
-        put(s[0], i, i + 1, path);
+        put_found(s[0], i, i + 1, path);
         CHECK(es_store_add_path(s[0], content_of(i), 0, second, &err) == ES_OK, "%s", err.text);
         CHECK_INT(es_store_cache_hash(s[0], 1, (uint64_t)i, 1000, 5, content_of(i), &err), ES_OK);
     }
@@ -116,7 +276,7 @@ static void test_order(void)
         snprintf(path, sizeof path, "/films/%d.mp4", i);
         snprintf(second, sizeof second, "/again/%d.mp4", i);
         CHECK_INT(es_store_cache_hash(s[1], 1, (uint64_t)i, 1000, 5, content_of(i), &err), ES_OK);
-        put(s[1], i, i + 1, second);
+        put_found(s[1], i, i + 1, second);
         CHECK(es_store_add_path(s[1], content_of(i), 0, path, &err) == ES_OK, "%s", err.text);
     }
     for (int i = 0; i < 2; i++) {
@@ -298,13 +458,14 @@ static void test_remove_compact(void)
     for (int i = 0; i < 40; i++) {
         char path[64];
         snprintf(path, sizeof path, "/kept/%d.mp4", i);
-        put(s, i, 8, path);
+        put_found(s, i, 8, path);
     }
     was = dump_store(s, true);
-    put(s, 40, 300, "/secret/name.mp4");
+    put_found(s, 40, 300, "/secret/name.mp4");
     es_store_cache_hash(s, 8, 9, 10, 11, gone, &err);
     es_store_close(s);
     CHECK_INT(files_with(dir, "word40-", 7), 1);
+    CHECK_INT(files_with(dir, "rarely40", 8), 1);
     CHECK_INT(files_with(dir, "/secret/name", 12), 1);
     CHECK_INT(files_with(dir, gone.b, 16), 1);
 
@@ -325,6 +486,7 @@ static void test_remove_compact(void)
     es_store_close(s);
     CHECK_INT(files_with(dir, "recording 40", 12), 0);
     CHECK_INT(files_with(dir, "word40-", 7), 0);
+    CHECK_INT(files_with(dir, "rarely40", 8), 0);
     CHECK_INT(files_with(dir, "/secret/name", 12), 0);
     CHECK_INT(files_with(dir, gone.b, 16), 0);
     CHECK_INT(files_with(dir, gone.b, 8), 0);
@@ -360,7 +522,7 @@ static void test_backup(void)
     dump a, b;
 
     if (!s) return;
-    for (int i = 0; i < 10; i++) put(s, i, 20, "/x.mp4");
+    for (int i = 0; i < 10; i++) put_found(s, i, 20, "/x.mp4");
     CHECK(es_store_backup(s, to, &err) == ES_OK, "%s", err.text);
     CHECK_INT(es_store_backup(s, to, &err), ES_EARG);
     CHECK(strstr(err.text, "not empty"), "%s", err.text);
@@ -380,6 +542,9 @@ int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"put_get", test_put_get},
+        {"put_get_found", test_put_get_found},
+        {"refused_results", test_refused_results},
+        {"put_remove_nothing", test_put_remove_nothing},
         {"replace", test_replace},
         {"order", test_order},
         {"collision", test_collision},

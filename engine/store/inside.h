@@ -9,6 +9,13 @@
  *   paths        media 8, hash of the path 16            files     device 8, inode 8
  *   times        'r', media 8, track 2  (when its results were written)
  *                'p', media 8, hash of the path 16  (when it was last seen there)
+ *   who          media 8, track 2                        outlines  media 8, track 2
+ *   passages     media 8, track 2, number 4              terms     media 8, track 2
+ *   vectors      use 2, space 16, media 8, track 2, part 4
+ *   words        term, 0, media 8, track 2
+ *
+ * Vectors are sorted by space, so that a search reads one stretch of the file; their keys are of an even length, after
+ * which LMDB puts a value on an even address. A term begins with a byte that says which kind it is and holds no zero.
  *
  * Two contents with the same 64 bits: the second is refused with a sentence. Looking for another free number would make
  * the keys depend on which came first; and among a million files the chance of one such pair is 3 in 10^8.
@@ -40,6 +47,9 @@ typedef struct es_key {
     size_t n;
 } es_key;
 
+/* What vectors are of. */
+enum es_use { ES_USE_PASSAGES = 1, ES_USE_CENTERS, ES_USE_VOICES };
+
 es_bytes es_key_bytes(const es_key *k);
 es_key es_key_media(es_hash128 content);
 es_key es_key_recording(es_hash128 content, int track);
@@ -49,8 +59,37 @@ es_key es_key_file(uint64_t dev, uint64_t ino);
 es_key es_key_recording_time(es_hash128 content, int track);
 es_key es_key_path_time(es_hash128 content, const char *path);
 es_key es_key_schema(void);
+es_key es_key_totals(void);
+es_key es_key_passage(es_hash128 content, int track, uint32_t number);
+es_key es_key_space(enum es_use use, es_hash128 space);
+es_key es_key_vectors(enum es_use use, es_hash128 space, es_bytes recording, uint32_t part);
 bool es_key_starts(es_bytes key, es_bytes prefix);
 uint64_t es_key_number(const void *p, int n); /* n big-endian bytes */
+
+int es_inside_put_record(es_txn *x, int table, es_key key, const es_record *r, es_err *err);
+/* The recording's record with its path; ES_ENOTFOUND with a sentence. *track -1 becomes the first that is there. */
+int es_inside_recording(es_store *s, es_txn *x, es_hash128 content, int *track, es_stored *out, es_err *err);
+bool es_inside_has_prefix(es_txn *x, int table, es_bytes prefix); /* also true where that cannot be found out */
+
+/* paths.c: notes a path, unless it is empty; drops the cached hashes of a content. r: bytes to write with. */
+int es_inside_put_path(es_txn *x, es_record *r, es_hash128 content, const char *path, int64_t mtime_ns, es_err *err);
+int es_inside_forget_files(es_txn *x, es_hash128 content, es_err *err);
+
+/* vectors.c. recording: a key of one, or a prefix of it. Spaces are walked by jumping from one to the next. */
+int es_inside_put_vectors(es_txn *x, es_record *r, enum es_use use, es_bytes recording, const es_vectors *v,
+                          es_err *err);
+/* Exactly n rows; ES_EFORMAT with a sentence where they are not all there. n 0: an empty *out. */
+int es_inside_get_vectors(es_txn *x, enum es_use use, es_hash128 space, es_bytes recording, size_t n, es_vectors *out,
+                          es_err *err);
+int es_inside_delete_vectors(es_txn *x, enum es_use use, es_bytes recording, es_err *err); /* of every space */
+/* The first space at or behind *space of those that have vectors for this use; ES_ENOTFOUND without a sentence. */
+int es_inside_next_space(es_txn *x, enum es_use use, es_hash128 *space, es_err *err);
+bool es_hash_step(es_hash128 *h); /* to the next one; false past the last */
+bool es_hash_none(es_hash128 h);  /* all zeros */
+
+/* passages.c */
+int es_inside_put_passages(es_txn *x, es_record *r, es_hash128 content, int track, const es_passages *p, es_err *err);
+int es_inside_get_passages(es_txn *x, es_hash128 content, int track, es_passages *out, es_err *err);
 
 /* Calls visit for every path of a media, in the order of the keys; stops where it does not return ES_OK. A path record
  * that does not parse is noted and passed over. */

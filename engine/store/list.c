@@ -138,8 +138,13 @@ static int read_entry(es_store *s, const item *i, es_entry *e, es_err *err)
         es_record_read_time(value, &t, NULL);
     rc = es_inside_end(s, x, rc, err);
     if (rc) return rc;
-    *e = (es_entry){
-        .media = r.media, .made = r.made, .n_segments = r.n_segments, .n_words = r.n_words, .ingested_ms = t.at_ms};
+    *e = (es_entry){.media = r.media,
+                    .made = r.made,
+                    .n_segments = r.n_segments,
+                    .n_words = r.n_words,
+                    .n_passages = r.n_passages,
+                    .has_who = r.has_who,
+                    .ingested_ms = t.at_ms};
     memcpy(e->language, r.language, sizeof r.language);
     return ES_OK;
 }

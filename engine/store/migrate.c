@@ -13,8 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* New tables, which are made wherever they are missing and have nothing in them for what was taken in before. */
+static int to_two(es_txn *x, es_err *err)
+{
+    (void)x, (void)err;
+    return ES_OK;
+}
+
 static const es_migration migrations[] = {
-    {.to = 1, .run = NULL}, /* the first format */
+    {.to = 1, .run = NULL},   /* the first format */
+    {.to = 2, .run = to_two}, /* who spoke, passages, vectors, words */
 };
 
 static int write_schema(es_txn *x, uint32_t schema, es_err *err)

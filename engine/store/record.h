@@ -6,7 +6,7 @@
  *   0  u16  kind       what it is, ES_RECORD_*
  *   2  u16  version    of this kind, from 1
  *   4  u32  checksum   of all that follows: the first four bytes of its XXH3-128
- *   8       body       fields in the order of record.c; little-endian, no padding, texts as u32 length and bytes
+ *   8       body       fields in the order of record*.c; little-endian, no padding, texts as u32 length and bytes
  *
  * A reader takes every version up to its own and refuses newer ones (ES_ENEWER). A record that is cut, has bytes left
  * over, or holds a number outside its field's range is ES_EFORMAT, with a sentence; it never reads past the bytes given
@@ -22,11 +22,17 @@
 /* X(name, number on disk, version written today, word for sentences) */
 #define ES_RECORD_MAP(X)                                                                                               \
     X(LIBRARY, 1, 1, "library")                                                                                        \
-    X(RECORDING, 2, 1, "recording")                                                                                    \
+    X(RECORDING, 2, 2, "recording")                                                                                    \
     X(SEGMENT, 3, 1, "segment")                                                                                        \
     X(PATH, 4, 1, "path")                                                                                              \
     X(FILE, 5, 1, "file")                                                                                              \
-    X(TIME, 6, 1, "time")
+    X(TIME, 6, 1, "time")                                                                                              \
+    X(WHO, 7, 1, "who-spoke")                                                                                          \
+    X(PASSAGE, 8, 1, "passage")                                                                                        \
+    X(VECTORS, 9, 1, "vectors")                                                                                        \
+    X(OUTLINE, 10, 1, "outline")                                                                                       \
+    X(TERMS, 11, 1, "terms")                                                                                           \
+    X(TOTALS, 12, 1, "totals")
 
 enum es_record_kind {
 #define X(name, number, version, text) ES_RECORD_##name = number,
@@ -54,8 +60,46 @@ typedef struct es_stored {
     uint64_t n_segments, n_words, n_tokens, n_text;
     char language[8];
     float language_probability;
+    uint32_t n_passages;
+    bool has_who;          /* there is a record of who spoke */
+    es_hash128 text_space; /* of the passages' vectors; zeros where there are none */
 } es_stored;
+es_stored es_stored_of(const es_result *x); /* its strings stay x's */
 void es_stored_done(es_stored *r);
+
+/* How many vectors belong to a record of who spoke; they lie in the table of vectors. */
+typedef struct es_who_counts {
+    uint32_t centers, voices;
+} es_who_counts;
+
+enum { ES_VECTORS_HEADER = 48 /* bytes: a value that has pages of its own starts 16 into one, so its rows at 64 */ };
+
+/* Some rows of a space, of one recording. */
+typedef struct es_rows {
+    es_hash128 space;
+    uint32_t first, n, width; /* the number of the first among the recording's */
+    const void *half;         /* [n, width] in half precision, at an address of any kind; borrowed */
+} es_rows;
+
+/* What a search needs to know of a passage before it reads its text. */
+typedef struct es_outline_row {
+    int64_t start_ms, end_ms;
+    int32_t speaker;  /* -1 unknown */
+    uint32_t n_words; /* as the index counts them: letters of scripts without blanks count one each */
+    char language[8];
+} es_outline_row;
+
+typedef struct es_outline {
+    uint32_t n;
+    bool segments;    /* the recording has no passages: its segments stand for them */
+    const void *rows; /* [n] of es_outline_row, at an address of any kind; borrowed */
+} es_outline;
+es_outline_row es_outline_at(const es_outline *o, uint32_t i);
+
+/* The whole library's, without which no passage can be ranked. */
+typedef struct es_totals {
+    uint64_t passages, words;
+} es_totals;
 
 typedef struct es_file {
     uint64_t bytes;
@@ -70,8 +114,15 @@ typedef struct es_time {
 
 /* Writers begin r anew and return ES_OK or ES_ENOMEM. */
 int es_record_write_library(es_record *r, const es_library *l, es_err *err);
-int es_record_write_recording(es_record *r, const es_result *x, es_err *err);
+int es_record_write_recording(es_record *r, const es_stored *x, es_err *err);
 int es_record_write_segment(es_record *r, const es_transcript *t, size_t segment, es_err *err);
+int es_record_write_who(es_record *r, const es_diarization *d, es_err *err);
+int es_record_write_passage(es_record *r, const es_passages *all, size_t passage, es_err *err);
+/* n rows from first on. ES_EARG where a number in them is not finite, or beyond the range of a half. */
+int es_record_write_vectors(es_record *r, const es_vectors *v, size_t first, size_t n, es_err *err);
+int es_record_write_outline(es_record *r, const es_outline_row *rows, uint32_t n, bool segments, es_err *err);
+int es_record_write_terms(es_record *r, const es_bytes *terms, uint32_t n, uint64_t lists, es_err *err);
+int es_record_write_totals(es_record *r, const es_totals *t, es_err *err);
 int es_record_write_path(es_record *r, const char *path, es_err *err);
 int es_record_write_file(es_record *r, const es_file *f, es_err *err);
 int es_record_write_time(es_record *r, const es_time *t, es_err *err);
@@ -80,6 +131,16 @@ int es_record_read_library(es_bytes b, es_library *out, es_err *err);
 int es_record_read_recording(es_bytes b, es_stored *out, es_err *err); /* on failure *out is empty */
 /* Appends the segment, its tokens and words; on failure the transcript holds whole segments only. */
 int es_record_read_segment(es_bytes b, es_transcript *out, es_err *err);
+/* Without vectors: counts says how many there are. On failure *out is empty. */
+int es_record_read_who(es_bytes b, es_diarization *out, es_who_counts *counts, es_err *err);
+int es_record_read_passage(es_bytes b, es_passage *out, es_bytes *text, es_err *err); /* text: borrowed from b */
+/* check: also the checksum, for which all rows are read. What is handed out is borrowed from b. */
+int es_record_read_vectors(es_bytes b, es_rows *out, bool check, es_err *err);
+int es_record_read_outline(es_bytes b, es_outline *out, bool check, es_err *err);
+/* visit is told each term and returns ES_OK to go on; lists: the hash over all their lists. */
+int es_record_read_terms(es_bytes b, uint64_t *lists, uint32_t *n, int (*visit)(void *user, es_bytes term), void *user,
+                         es_err *err);
+int es_record_read_totals(es_bytes b, es_totals *out, es_err *err);
 int es_record_read_path(es_bytes b, char **out, es_err *err); /* *out: the caller's to free */
 int es_record_read_file(es_bytes b, es_file *out, es_err *err);
 int es_record_read_time(es_bytes b, es_time *out, es_err *err);

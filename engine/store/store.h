@@ -17,7 +17,7 @@
 
 typedef struct es_store es_store;
 
-enum { ES_STORE_SCHEMA = 1 };
+enum { ES_STORE_SCHEMA = 2 };
 enum es_store_flags { ES_STORE_READ_ONLY = 1, ES_STORE_CREATE = 2 };
 
 /* Whether statfs() names a network or cluster file system, on which a library is refused. */
@@ -53,6 +53,9 @@ void es_result_done(es_result *r);
 int es_store_put(es_store *s, const es_result *r, es_err *err);
 /* ES_ENOTFOUND where the content is not in the library. track -1: any. */
 int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_err *err);
+/* What is known of one side alone, empty where nothing is; vectors: also theirs, which are most of the bytes. */
+int es_store_get_who(es_store *s, es_hash128 content, int track, bool vectors, es_diarization *out, es_err *err);
+int es_store_get_passages(es_store *s, es_hash128 content, int track, bool vectors, es_passages *out, es_err *err);
 /* media.path is the first of its paths in the order of bytes, so that it does not depend on which was seen first.
  * The same without the transcript: cheap. made: the caller's, to give to es_made_done(). */
 int es_store_get_info(es_store *s, es_hash128 content, int track, es_media_info *media, es_made *made, es_err *err);
@@ -70,7 +73,8 @@ int es_store_cache_hash(es_store *s, uint64_t dev, uint64_t ino, uint64_t size, 
 typedef struct es_entry {
     es_media_info media;
     es_made made;
-    uint64_t n_segments, n_words;
+    uint64_t n_segments, n_words, n_passages;
+    bool has_who; /* it is known who spoke */
     char language[8];
     int64_t ingested_ms; /* wall-clock, from the table of its own */
 } es_entry;
@@ -84,7 +88,7 @@ int es_store_compact(es_store *s, uint64_t *before, uint64_t *after, es_err *err
 int es_store_backup(es_store *s, const char *to_dir, es_err *err);
 
 typedef struct es_check {
-    uint64_t recordings, segments, words, records;
+    uint64_t recordings, segments, words, passages, records;
     uint64_t faults; /* each told to the sink */
 } es_check;
 int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const char *sentence), void *user,

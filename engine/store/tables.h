@@ -22,7 +22,13 @@
     X(SEGMENTS, "segments")     /* recording, number -> a segment with its words and tokens */                         \
     X(PATHS, "paths")           /* media, hash of the path -> where it was seen */                                     \
     X(FILES, "files")           /* device, inode -> the content hash last read there */                                \
-    X(TIMES, "times")           /* what happened when; nothing derives from it */
+    X(TIMES, "times")           /* what happened when; nothing derives from it */                                      \
+    X(WHO, "who")               /* recording -> who spoke when in it */                                                \
+    X(PASSAGES, "passages")     /* recording, number -> a passage with its text */                                     \
+    X(VECTORS, "vectors")       /* use, space, recording, part -> rows of numbers */                                   \
+    X(OUTLINES, "outlines")     /* recording -> what a search asks of its passages before it reads them */             \
+    X(WORDS, "words")           /* term, recording -> where in the recording the term occurs */                        \
+    X(TERMS, "terms")           /* recording -> the terms that lead to it */
 
 enum es_table {
 #define X(name, text) ES_TABLE_##name,
