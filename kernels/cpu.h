@@ -160,7 +160,12 @@ void es_cpu_segment_means(es_device *d, float *y, es_dtype t, const void *x, con
                           const int32_t *segments, int S, int n_segments, int C, int length);
 void es_cpu_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
                           const int32_t *segments, int S, int N, int C, int length);
-void es_cpu_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C);
+void es_cpu_by_piece(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *c,
+                     const void *a, int lda, const int32_t *bounds, int S, int N, int C, es_act act);
+void es_cpu_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const void *z, const int32_t *bounds, int S, int C,
+                           int less, float least);
+void es_cpu_weighed_deviation(es_device *d, float *y, es_dtype t, const void *x, const float *w, const int32_t *of,
+                              const int32_t *bounds, int V, int N, int C);
 void es_cpu_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                    const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cpu_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,

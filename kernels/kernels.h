@@ -59,6 +59,8 @@ typedef struct es_matrix {
 /* The taps of a convolution over bands and frames: Kf by Kt of them, both odd, the middle one on its place. */
 typedef struct es_taps {
     int C, Kf, Kt, stride_f, stride_t, dilation; /* dilation: of the frames */
+    bool reflect; /* frames before a piece and behind it are those within, mirrored, not zero; then a piece is longer than Kt / 2
+                   * times the dilation, or what the mirror shows lies outside again and is zero after all */
 } es_taps;
 
 enum { ES_MEL_FFT = 400, ES_MEL_HOP = 160, ES_MEL_PAD = 200, ES_MEL_FRAMES = 3000, ES_MEL_SAMPLES = 480000 };
@@ -188,10 +190,10 @@ typedef struct es_ops {
     /* Convolution over bands and frames. A row of x is a frame of F bands of k.C channels; a row of y, one of Fo = (F - 1) /
      * stride_f + 1 bands of W.O. Frame t of a piece of y (rows by `to`), band f, is act(b + the sum over i < Kf, j < Kt, c < C
      * of W[o, (i*Kt + j)*C + c] x[t*stride_t + (j - Kt/2)*dilation, f*stride_f + i - Kf/2, c] (+ what y held, if add)), where
-     * x is the same piece (rows by `from`), zero outside of it and of its bands. */
+     * x is the same piece (rows by `from`), zero (or mirrored, k.reflect) outside of it, zero outside of its bands. */
     void (*conv2d)(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const int32_t *from,
                    const int32_t *to, int S, int N, int F, es_taps k, es_act act, bool add);
-    /* y[T,C] = act(x * g[C] + b[C]), rows at strides ldy and ldx; act NONE, RELU or LEAKY; g and b both NULL: a copy. */
+    /* y[T,C] = act(x * g[C] + b[C]), rows at strides ldy and ldx; act NONE, RELU, LEAKY or TANH; g and b both NULL: a copy. */
     void (*affine)(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *b,
                    const int32_t *rows, int T, int C, es_act act);
     /* Each piece is cut into segments of `length` rows, the last one shorter; piece s has segments[s] .. segments[s+1]-1 of
@@ -201,9 +203,20 @@ typedef struct es_ops {
     /* y[r] = x[r] * g[the segment of r], y with row stride ldy; g[n_segments, C] f32. */
     void (*gate_segments)(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
                           const int32_t *segments, int S, int N, int C, int length);
-    /* y[s] f32 [2C] = the mean of the piece's rows, then their deviation sqrt(sum (x - mean)^2 / (n - 1)), 0 for n < 2; an
-     * empty piece gives zeros. */
-    void (*mean_deviation)(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C);
+    /* y[r] = act(x[r] * g[the piece of r] + c[the piece of r] + a[r]), rows at strides ldy, ldx and lda; g and c f32 [S, C]; g,
+     * c and a may each be NULL and are then left out; act as for affine. */
+    void (*by_piece)(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *c,
+                     const void *a, int lda, const int32_t *bounds, int S, int N, int C, es_act act);
+    /* y[s] f32 [2C] = the mean of the piece's rows, then their deviation, the root of a variance that is at least `least`. z
+     * NULL: the variance is sum (x - mean)^2 / (n - less), with n > less, else 0. z [N, C]: a row counts as much as the softmax
+     * of z over the piece's rows says, channel by channel, and `less` is not looked at. An empty piece gives zeros. */
+    void (*mean_deviation)(es_device *d, float *y, es_dtype t, const void *x, const void *z, const int32_t *bounds, int S, int C,
+                           int less, float least);
+    /* The same for V answers, the v-th about piece of[v] with weights w[v, 0 .. n) of its n rows; w f32 [V, N]. mean = sum w x /
+     * v1, variance = sum w (x - mean)^2 / (v1 - v2 / v1 + 1e-8) with v1 = sum w + 1e-8 and v2 = sum w^2, these three in f32:
+     * for a single row of weight 1 that is a deviation of exactly 0. of[v] < 0: zeros. */
+    void (*weighed_deviation)(es_device *d, float *y, es_dtype t, const void *x, const float *w, const int32_t *of,
+                              const int32_t *bounds, int V, int N, int C);
 
     /* ---- sound --------------------------------------------------------------------------------------------------- */
 

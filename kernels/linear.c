@@ -126,6 +126,7 @@ static void copy_taps(const product *p, int row, int k0, int n, float *to)
     while (n > 0) {
         int tap = k0 / k.C, c = k0 % k.C, take = es_min(k.C - c, n);
         int t = t0 + tap % k.Kt * k.dilation, f = f0 + tap / k.Kt;
+        if (k.reflect) t = t < 0 ? -t : t < frames ? t : 2 * (frames - 1) - t;
         if (t < 0 || t >= frames || f < 0 || f >= p->F) {
             memset(to, 0, (size_t)take * sizeof *to);
         } else {

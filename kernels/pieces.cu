@@ -27,13 +27,13 @@ static __device__ __forceinline__ int piece_of(const int32_t *bounds, int S, int
 
 static __device__ __forceinline__ float piece_act(float v, int act)
 {
-    return act == ES_ACT_LEAKY ? (v > 0 ? v : 0.01f * v) : act == ES_ACT_RELU ? (v > 0 ? v : 0) : v;
+    return act == ES_ACT_LEAKY ? (v > 0 ? v : 0.01f * v) : act == ES_ACT_RELU ? (v > 0 ? v : 0) : act == ES_ACT_TANH ? tanhf(v) : v;
 }
 
 static int act_is_known(es_device *d, const char *what, es_act act)
 {
-    if (act == ES_ACT_NONE || act == ES_ACT_LEAKY || act == ES_ACT_RELU) return 1;
-    es_cuda_keep_fault(d, what, "an activation that is neither relu nor leaky", 1);
+    if (act == ES_ACT_NONE || act == ES_ACT_LEAKY || act == ES_ACT_RELU || act == ES_ACT_TANH) return 1;
+    es_cuda_keep_fault(d, what, "an activation that is not relu, leaky or tanh", 1);
     return 0;
 }
 
@@ -71,6 +71,7 @@ static __global__ void conv_taps(T *y, const T *x, const W *w, int O, int I, con
             float v = 0;
             if (i < I && start[r] >= 0) {
                 int t = time[r] + tap % k.Kt * k.dilation, f = band[r] + tap / k.Kt;
+                if (k.reflect) t = t < 0 ? -t : t < frames[r] ? t : 2 * (frames[r] - 1) - t;
                 if (t >= 0 && t < frames[r] && f >= 0 && f < F)
                     v = es_load(x + ((size_t)(start[r] + t) * (size_t)F + (size_t)f) * (size_t)k.C + c);
             }
@@ -202,33 +203,108 @@ void es_cuda_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const voi
     ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, gate<T>, grid, THREADS, 0, (T *)y, ldy, (const T *)x, g, bounds, segments, S, N, C, length))
 }
 
-/* ---- statistics ---- */
+/* ---- by piece ---- */
 
 template <class T>
-static __global__ void describe(float *y, const T *x, const int32_t *bounds, int C)
+static __global__ void piece_rows(T *y, int ldy, const T *x, int ldx, const float *g, const float *c, const T *a, int lda,
+                                  const int32_t *bounds, int S, int N, int C, int act)
+{
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    int r = (int)(i / (size_t)C), k = (int)(i % (size_t)C);
+
+    if (r >= min(bounds[S], N)) return;
+    size_t at = (size_t)piece_of(bounds, S, r) * (size_t)C + k;
+    float v = es_load(x + (size_t)r * (size_t)ldx + k);
+    if (g) v *= g[at];
+    if (c) v += c[at];
+    if (a) v += es_load(a + (size_t)r * (size_t)lda + k);
+    es_store(y + (size_t)r * (size_t)ldy + k, piece_act(v, act));
+}
+
+void es_cuda_by_piece(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *c, const void *a,
+                      int lda, const int32_t *bounds, int S, int N, int C, es_act act)
+{
+    unsigned grid = (unsigned)(((size_t)N * (size_t)C + THREADS - 1) / THREADS);
+
+    if (grid == 0 || S == 0 || !act_is_known(d, "by_piece", act)) return;
+    ES_SWITCH_FLOAT(t, T,
+                    ES_LAUNCH(d, piece_rows<T>, grid, THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, c, (const T *)a, lda, bounds, S, N, C,
+                              (int)act))
+}
+
+/* ---- statistics: 8 warps by turns over the rows, a lane a channel ---- */
+
+template <class T>
+static __global__ void describe(float *y, const T *x, const T *z, const int32_t *bounds, int C, int less, float least)
 {
     ES_SHARED(float, part, WARPS *LANES);
     int s = (int)blockIdx.y, c = (int)blockIdx.x * LANES + (int)threadIdx.x % LANES, warp = (int)threadIdx.x / LANES;
     int n = bounds[s + 1] - bounds[s];
-    const T *in = x + (size_t)bounds[s] * (size_t)C;
-    float sum = 0, square = 0;
+    size_t first = (size_t)bounds[s] * (size_t)C;
+    float sum = 0, square = 0, all = (float)n, top = -INFINITY;
 
-    for (int t = warp; t < n && c < C; t += WARPS) sum += es_load(in + (size_t)t * (size_t)C + c);
-    float mean = es_lane_sum(sum, part) / (float)max(n, 1);
+    if (z) {
+        /* Every warp looks at all rows: a maximum does not care how often it is taken. */
+        for (int t = 0; t < n && c < C; t++) top = fmaxf(top, es_load(z + first + (size_t)t * (size_t)C + c));
+        float some = 0;
+        for (int t = warp; t < n && c < C; t += WARPS) some += expf(es_load(z + first + (size_t)t * (size_t)C + c) - top);
+        all = es_lane_sum(some, part);
+    }
     for (int t = warp; t < n && c < C; t += WARPS) {
-        float e = es_load(in + (size_t)t * (size_t)C + c) - mean;
-        square = fmaf(e, e, square);
+        size_t at = first + (size_t)t * (size_t)C + c;
+        sum = fmaf(z ? expf(es_load(z + at) - top) : 1.0f, es_load(x + at), sum);
+    }
+    float mean = es_lane_sum(sum, part) / (n > 0 ? all : 1.0f);
+    for (int t = warp; t < n && c < C; t += WARPS) {
+        size_t at = first + (size_t)t * (size_t)C + c;
+        float e = es_load(x + at) - mean;
+        square = fmaf(z ? expf(es_load(z + at) - top) : 1.0f, e * e, square);
     }
     square = es_lane_sum(square, part);
     if (warp != 0 || c >= C) return;
+    float by = z ? all : (float)(n - less);
     y[(size_t)s * 2 * (size_t)C + c] = mean;
-    y[(size_t)s * 2 * (size_t)C + (size_t)(C + c)] = n > 1 ? sqrtf(square / (float)(n - 1)) : 0.0f;
+    y[(size_t)s * 2 * (size_t)C + (size_t)(C + c)] = n > 0 ? sqrtf(fmaxf(by > 0 ? square / by : 0.0f, least)) : 0.0f;
 }
 
-void es_cuda_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C)
+void es_cuda_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const void *z, const int32_t *bounds, int S, int C,
+                            int less, float least)
 {
     dim3 grid((unsigned)((C + LANES - 1) / LANES), (unsigned)S);
 
     if (S == 0) return;
-    ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, describe<T>, grid, LANES * WARPS, 0, y, (const T *)x, bounds, C))
+    ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, describe<T>, grid, LANES * WARPS, 0, y, (const T *)x, (const T *)z, bounds, C, less, least))
+}
+
+template <class T>
+static __global__ void weigh(float *y, const T *x, const float *w, const int32_t *of, const int32_t *bounds, int N, int C)
+{
+    ES_SHARED(float, part, WARPS *LANES);
+    int v = (int)blockIdx.y, c = (int)blockIdx.x * LANES + (int)threadIdx.x % LANES, warp = (int)threadIdx.x / LANES;
+    int s = of[v], n = s < 0 ? 0 : bounds[s + 1] - bounds[s];
+    const T *in = x + (s < 0 ? 0 : (size_t)bounds[s] * (size_t)C);
+    const float *weight = w + (size_t)v * (size_t)N;
+    float one = 0, two = 0, sum = 0, square = 0;
+
+    for (int t = warp; t < n; t += WARPS) one += weight[t], two = fmaf(weight[t], weight[t], two);
+    float v1 = es_lane_sum(one, part) + 1e-8f, v2 = es_lane_sum(two, part), by = v1 - v2 / v1 + 1e-8f;
+    for (int t = warp; t < n && c < C; t += WARPS) sum = fmaf(weight[t], es_load(in + (size_t)t * (size_t)C + c), sum);
+    float mean = es_lane_sum(sum, part) / v1;
+    for (int t = warp; t < n && c < C; t += WARPS) {
+        float e = es_load(in + (size_t)t * (size_t)C + c) - mean;
+        square = fmaf(weight[t], e * e, square);
+    }
+    square = es_lane_sum(square, part);
+    if (warp != 0 || c >= C) return;
+    y[(size_t)v * 2 * (size_t)C + c] = mean;
+    y[(size_t)v * 2 * (size_t)C + (size_t)(C + c)] = sqrtf(square / by);
+}
+
+void es_cuda_weighed_deviation(es_device *d, float *y, es_dtype t, const void *x, const float *w, const int32_t *of, const int32_t *bounds,
+                               int V, int N, int C)
+{
+    dim3 grid((unsigned)((C + LANES - 1) / LANES), (unsigned)V);
+
+    if (V == 0) return;
+    ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, weigh<T>, grid, LANES * WARPS, 0, y, (const T *)x, w, of, bounds, N, C))
 }

@@ -42,7 +42,12 @@ void es_cuda_segment_means(es_device *d, float *y, es_dtype t, const void *x, co
                           const int32_t *segments, int S, int n_segments, int C, int length);
 void es_cuda_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
                           const int32_t *segments, int S, int N, int C, int length);
-void es_cuda_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C);
+void es_cuda_by_piece(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *c,
+                      const void *a, int lda, const int32_t *bounds, int S, int N, int C, es_act act);
+void es_cuda_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const void *z, const int32_t *bounds, int S, int C,
+                            int less, float least);
+void es_cuda_weighed_deviation(es_device *d, float *y, es_dtype t, const void *x, const float *w, const int32_t *of,
+                               const int32_t *bounds, int V, int N, int C);
 void es_cuda_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,
                     const float *fill, const void *tables, const int32_t *batches, int B, int M, void *scratch);
 void es_cuda_logmel_top(es_device *d, float *max, const float *pcm, const int32_t *frames, const void *tables,
@@ -77,7 +82,9 @@ static es_ops table()
     t.affine = es_cuda_affine;
     t.segment_means = es_cuda_segment_means;
     t.gate_segments = es_cuda_gate_segments;
+    t.by_piece = es_cuda_by_piece;
     t.mean_deviation = es_cuda_mean_deviation;
+    t.weighed_deviation = es_cuda_weighed_deviation;
     t.logmel = es_cuda_logmel;
     t.logmel_top = es_cuda_logmel_top;
     t.pick = es_cuda_pick;

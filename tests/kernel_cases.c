@@ -208,7 +208,7 @@ static const struct {
     {"pool", es_case_pool},         {"maxpool", es_case_maxpool}, {"norm_time", es_case_norm_time},
     {"lstm", es_case_lstm},         {"conv2d", es_case_conv2d}, {"affine", es_case_affine},
     {"segment_means", es_case_segment_means}, {"gate_segments", es_case_gate_segments},
-    {"mean_deviation", es_case_mean_deviation},
+    {"by_piece", es_case_by_piece}, {"mean_deviation", es_case_mean_deviation}, {"weighed_deviation", es_case_weighed_deviation},
 };
 
 int es_kernel_cases(void)

@@ -30,10 +30,11 @@ static const struct {
     es_taps k;
     es_act act;
     bool add, bias;
-} convs[] = {{1, 1, {1, 1, 1, 1, 1, 1}, ES_ACT_NONE, false, true},    {7, 32, {1, 3, 3, 1, 1, 1}, ES_ACT_RELU, false, true},
-             {8, 33, {32, 3, 3, 2, 1, 1}, ES_ACT_RELU, false, true},  {5, 32, {32, 3, 3, 1, 1, 1}, ES_ACT_RELU, true, true},
-             {6, 17, {12, 1, 1, 2, 1, 1}, ES_ACT_NONE, false, true},  {1, 40, {70, 1, 5, 1, 2, 1}, ES_ACT_LEAKY, false, true},
-             {1, 32, {24, 1, 3, 1, 1, 2}, ES_ACT_NONE, false, false}, {4, 8, {3, 3, 3, 2, 2, 1}, ES_ACT_NONE, true, false}};
+} convs[] = {{1, 1, {1, 1, 1, 1, 1, 1, false}, ES_ACT_NONE, false, true},    {7, 32, {1, 3, 3, 1, 1, 1, false}, ES_ACT_RELU, false, true},
+             {8, 33, {32, 3, 3, 2, 1, 1, false}, ES_ACT_RELU, false, true},  {5, 32, {32, 3, 3, 1, 1, 1, false}, ES_ACT_RELU, true, true},
+             {6, 17, {12, 1, 1, 2, 1, 1, false}, ES_ACT_NONE, false, true},  {1, 40, {70, 1, 5, 1, 2, 1, false}, ES_ACT_LEAKY, false, true},
+             {1, 32, {24, 1, 3, 1, 1, 2, false}, ES_ACT_NONE, false, false}, {4, 8, {3, 3, 3, 2, 2, 1, false}, ES_ACT_NONE, true, false},
+             {1, 24, {40, 1, 5, 1, 1, 1, true}, ES_ACT_RELU, false, true}, {1, 8, {8, 1, 3, 1, 1, 4, true}, ES_ACT_RELU, false, true}};
 
 static void conv2d_one(es_rig *r, int shape, int packing, es_dtype t, es_dtype wt)
 {
@@ -87,7 +88,8 @@ void es_case_affine(es_rig *r)
         bool copy;
         es_act act;
     } shapes[] = {{1, 1, 1, 1, 1, false, ES_ACT_NONE}, {9, 7, 160, 512, 160, false, ES_ACT_RELU}, {5, 5, 33, 40, 64, true, ES_ACT_NONE},
-                  {300, 299, 17, 17, 17, false, ES_ACT_LEAKY}, {4, 0, 8, 8, 8, false, ES_ACT_RELU}};
+                  {300, 299, 17, 17, 17, false, ES_ACT_LEAKY}, {4, 0, 8, 8, 8, false, ES_ACT_RELU},
+                  {20, 20, 32, 32, 32, false, ES_ACT_TANH}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int f = 0; f < 3; f++) {
@@ -175,31 +177,118 @@ void es_case_gate_segments(es_rig *r)
             }
 }
 
+void es_case_by_piece(es_rig *r)
+{
+    static const struct {
+        int C, ldx, lda, ldy;
+        bool g, c, a;
+        es_act act;
+    } shapes[] = {{1, 1, 1, 1, true, true, true, ES_ACT_NONE}, {32, 256, 96, 32, false, false, true, ES_ACT_NONE},
+                  {65, 65, 65, 80, true, false, true, ES_ACT_NONE}, {48, 48, 1, 48, false, true, false, ES_ACT_RELU},
+                  {17, 20, 1, 17, true, true, false, ES_ACT_TANH}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int p = 0; p < PACKINGS; p++)
+            for (int f = 0; f < 3; f++) {
+                const int32_t *bounds = bounds_of[p];
+                es_dtype t = es_rig_floats[f];
+                int C = shapes[i].C, ldx = shapes[i].ldx, lda = shapes[i].lda, ldy = shapes[i].ldy, N = bounds[PIECES] + SPARE;
+                bool g = shapes[i].g, c = shapes[i].c, a = shapes[i].a;
+                size_t nx = (size_t)(N * ldx), na = (size_t)(N * lda), ny = (size_t)(N * ldy), nl = (size_t)(bounds[PIECES] * ldy),
+                       np = (size_t)(PIECES * C);
+                double *x = es_rig_noise(74, nx, 1), *more = es_rig_noise(75, na, 1), *by = es_rig_noise(76, np, 1), *add = es_rig_noise(77, np, 1),
+                       *y = es_rig_noise(78, ny, 1);
+                char what[96];
+                snprintf(what, sizeof what, "by_piece %zu packing %d %s", i, p, es_dtype_name(t));
+                es_rig_begin(r);
+                spoil(x, (size_t)(bounds[PIECES] * ldx), nx);
+                spoil(more, (size_t)(bounds[PIECES] * lda), na);
+                void *dx = es_rig_put(r, x, nx, t), *da = es_rig_put(r, more, na, t), *dy = es_rig_put(r, y, ny, t);
+                const float *dg = es_rig_put(r, by, np, ES_F32), *dc = es_rig_put(r, add, np, ES_F32);
+                const int32_t *db = es_rig_put_bytes(r, bounds, sizeof *bounds_of);
+                float *x4 = es_rig_narrow(x, nx), *a4 = es_rig_narrow(more, na), *g4 = es_rig_narrow(by, np), *c4 = es_rig_narrow(add, np),
+                      *y4 = es_rig_narrow(y, ny);
+                r->o->by_piece(r->d, t, dy, ldy, dx, ldx, g ? dg : NULL, c ? dc : NULL, a ? da : NULL, lda, db, PIECES, N, C, shapes[i].act);
+                ref64_by_piece(y, ldy, x, ldx, g ? by : NULL, c ? add : NULL, a ? more : NULL, lda, bounds, PIECES, C, shapes[i].act);
+                ref32_by_piece(y4, ldy, x4, ldx, g ? g4 : NULL, c ? c4 : NULL, a ? a4 : NULL, lda, bounds, PIECES, C, shapes[i].act);
+                double *have = es_rig_get(r, dy, nl, t);
+                es_rig_compare(what, have, y, y4, nl, t);
+                es_rig_end(r, what);
+                free(have), free(x), free(more), free(by), free(add), free(y), free(x4), free(a4), free(g4), free(c4), free(y4);
+            }
+}
+
+/* All rows alike less one, or less none with a floor, or by the softmax of z. */
 void es_case_mean_deviation(es_rig *r)
 {
-    static const int widths[] = {1, 33, 512};
+    static const struct {
+        int C, less;
+        float least;
+        bool z;
+    } shapes[] = {{1, 1, 0, false}, {33, 1, 0.01f, false}, {512, 1, 0, false}, {40, 0, 1e-12f, false}, {33, 0, 1e-12f, true}, {64, 1, 0.5f, true}};
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int p = 0; p < PACKINGS; p++)
+            for (int f = 0; f < 3; f++) {
+                const int32_t *bounds = bounds_of[p];
+                es_dtype t = es_rig_floats[f];
+                int C = shapes[i].C, less = shapes[i].less;
+                size_t nx = (size_t)((bounds[PIECES] + SPARE) * C), ny = (size_t)(PIECES * 2 * C);
+                double *x = es_rig_noise(73, nx, 1), *z = es_rig_noise(79, nx, 2), *y = malloc(ny * sizeof *y);
+                char what[96];
+                snprintf(what, sizeof what, "mean_deviation %zu packing %d %s", i, p, es_dtype_name(t));
+                es_rig_begin(r);
+                for (size_t k = 0; k < nx; k++) x[k] += 3;
+                spoil(x, (size_t)(bounds[PIECES] * C), nx);
+                spoil(z, (size_t)(bounds[PIECES] * C), nx);
+                void *dx = es_rig_put(r, x, nx, t), *dz = es_rig_put(r, z, nx, t), *dy = es_rig_room(r, ny * sizeof(float));
+                const int32_t *db = es_rig_put_bytes(r, bounds, sizeof *bounds_of);
+                float *x4 = es_rig_narrow(x, nx), *z4 = es_rig_narrow(z, nx), *y4 = malloc(ny * sizeof *y4);
+                r->o->mean_deviation(r->d, dy, t, dx, shapes[i].z ? dz : NULL, db, PIECES, C, less, shapes[i].least);
+                ref64_mean_deviation(y, x, shapes[i].z ? z : NULL, bounds, PIECES, C, less, (double)shapes[i].least);
+                ref32_mean_deviation(y4, x4, shapes[i].z ? z4 : NULL, bounds, PIECES, C, less, shapes[i].least);
+                double *have = es_rig_get(r, dy, ny, ES_F32);
+                es_rig_compare(what, have, y, y4, ny, ES_F32);
+                es_rig_end(r, what);
+                free(have), free(x), free(z), free(y), free(x4), free(z4), free(y4);
+            }
+}
+
+/* Weights all alike, none, a single one, some; answers about the same piece, about an empty one and about none. */
+void es_case_weighed_deviation(es_rig *r)
+{
+    enum { V = 7 };
+    static const int32_t of[V] = {2, 2, 2, 0, 4, -1, 3};
+    static const int widths[] = {1, 33, 80};
 
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         for (int p = 0; p < PACKINGS; p++)
             for (int f = 0; f < 3; f++) {
                 const int32_t *bounds = bounds_of[p];
-                int C = widths[i];
-                size_t nx = (size_t)((bounds[PIECES] + SPARE) * C), ny = (size_t)(PIECES * 2 * C);
-                double *x = es_rig_noise(73, nx, 1), *y = malloc(ny * sizeof *y);
+                es_dtype t = es_rig_floats[f];
+                int C = widths[i], N = bounds[PIECES] + SPARE;
+                size_t nx = (size_t)(N * C), nw = (size_t)(V * N), ny = (size_t)(V * 2 * C);
+                double *x = es_rig_noise(81, nx, 1), *w = es_rig_noise(82, nw, 1), *y = malloc(ny * sizeof *y);
                 char what[96];
-                snprintf(what, sizeof what, "mean_deviation packing %d x %d %s", p, C, es_dtype_name(es_rig_floats[f]));
+                snprintf(what, sizeof what, "weighed_deviation packing %d x %d %s", p, C, es_dtype_name(t));
                 es_rig_begin(r);
-                for (size_t k = 0; k < nx; k++) x[k] += 3;
                 spoil(x, (size_t)(bounds[PIECES] * C), nx);
-                void *dx = es_rig_put(r, x, nx, es_rig_floats[f]), *dy = es_rig_room(r, ny * sizeof(float));
-                const int32_t *db = es_rig_put_bytes(r, bounds, sizeof *bounds_of);
-                float *x4 = es_rig_narrow(x, nx), *y4 = malloc(ny * sizeof *y4);
-                r->o->mean_deviation(r->d, dy, es_rig_floats[f], dx, db, PIECES, C);
-                ref64_mean_deviation(y, x, bounds, PIECES, C);
-                ref32_mean_deviation(y4, x4, bounds, PIECES, C);
+                for (int v = 0; v < V; v++)
+                    for (int k = 0; k < N; k++) {
+                        int n = of[v] < 0 ? 0 : bounds[of[v] + 1] - bounds[of[v]];
+                        double *to = &w[v * N + k];
+                        *to = k >= n ? (double)NAN : v == 0 ? 1 : v == 1 ? k == n / 2 : v == 2 ? 0 : v == 6 ? fabs(*to) + 0.1 : k % 2;
+                    }
+                void *dx = es_rig_put(r, x, nx, t), *dy = es_rig_room(r, ny * sizeof(float));
+                const float *dw = es_rig_put(r, w, nw, ES_F32);
+                const int32_t *db = es_rig_put_bytes(r, bounds, sizeof *bounds_of), *df = es_rig_put_bytes(r, of, sizeof of);
+                float *x4 = es_rig_narrow(x, nx), *w4 = es_rig_narrow(w, nw), *y4 = malloc(ny * sizeof *y4);
+                r->o->weighed_deviation(r->d, dy, t, dx, dw, df, db, V, N, C);
+                ref64_weighed_deviation(y, x, w, of, bounds, V, N, C);
+                ref32_weighed_deviation(y4, x4, w4, of, bounds, V, N, C);
                 double *have = es_rig_get(r, dy, ny, ES_F32);
                 es_rig_compare(what, have, y, y4, ny, ES_F32);
                 es_rig_end(r, what);
-                free(have), free(x), free(y), free(x4), free(y4);
+                free(have), free(x), free(w), free(y), free(x4), free(w4), free(y4);
             }
 }

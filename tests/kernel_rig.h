@@ -49,6 +49,8 @@ void es_case_conv2d(es_rig *r);
 void es_case_affine(es_rig *r);
 void es_case_segment_means(es_rig *r);
 void es_case_gate_segments(es_rig *r);
+void es_case_by_piece(es_rig *r);
 void es_case_mean_deviation(es_rig *r);
+void es_case_weighed_deviation(es_rig *r);
 
 #endif

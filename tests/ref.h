@@ -40,7 +40,12 @@ void ref_fetch(double *x, const void *p, es_dtype t, size_t n);
     void NAME(segment_means)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C, int length);                 \
     void NAME(gate_segments)(REAL *y, int ldy, const REAL *x, const REAL *g, const int32_t *bounds, int S, int C,      \
                              int length);                                                                              \
-    void NAME(mean_deviation)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C);                            \
+    void NAME(by_piece)(REAL *y, int ldy, const REAL *x, int ldx, const REAL *g, const REAL *c, const REAL *a, int lda, \
+                        const int32_t *bounds, int S, int C, es_act act);                                              \
+    void NAME(mean_deviation)(REAL *y, const REAL *x, const REAL *z, const int32_t *bounds, int S, int C, int less,    \
+                              REAL least);                                                                             \
+    void NAME(weighed_deviation)(REAL *y, const REAL *x, const REAL *w, const int32_t *of, const int32_t *bounds,      \
+                                 int V, int N, int C);                                                                 \
     void NAME(prob_at)(REAL * p, const REAL *logits, const int32_t *id, int R, int V, int n);
 #define REF64(x) ref64_##x
 #define REF32(x) ref32_##x

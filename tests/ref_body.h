@@ -248,8 +248,9 @@ void NAME(conv2d)(REAL *y, const REAL *x, const REAL *W, const REAL *b, const in
                     REAL v = 0, *out = &y[((to[s] + t) * bands + f) * O + o];
                     for (int i = 0; i < k.Kf; i++)
                         for (int j = 0; j < k.Kt; j++) {
-                            int ti = t * k.stride_t + (j - k.Kt / 2) * k.dilation, fi = f * k.stride_f + i - k.Kf / 2;
-                            if (ti < 0 || ti >= from[s + 1] - from[s] || fi < 0 || fi >= F) continue;
+                            int ti = t * k.stride_t + (j - k.Kt / 2) * k.dilation, fi = f * k.stride_f + i - k.Kf / 2, n = from[s + 1] - from[s];
+                            if (k.reflect) ti = ti < 0 ? -ti : ti < n ? ti : 2 * (n - 1) - ti;
+                            if (ti < 0 || ti >= n || fi < 0 || fi >= F) continue;
                             for (int c = 0; c < k.C; c++)
                                 v += W[((o * k.Kf + i) * k.Kt + j) * k.C + c] * x[((from[s] + ti) * F + fi) * k.C + c];
                         }
@@ -290,16 +291,45 @@ void NAME(gate_segments)(REAL *y, int ldy, const REAL *x, const REAL *g, const i
                 for (int c = 0; c < C; c++) y[i * ldy + c] = x[i * C + c] * g[c];
 }
 
-void NAME(mean_deviation)(REAL *y, const REAL *x, const int32_t *bounds, int S, int C)
+void NAME(by_piece)(REAL *y, int ldy, const REAL *x, int ldx, const REAL *g, const REAL *c, const REAL *a, int lda,
+                    const int32_t *bounds, int S, int C, es_act act)
+{
+    for (int s = 0; s < S; s++)
+        for (int r = bounds[s]; r < bounds[s + 1]; r++)
+            for (int i = 0; i < C; i++)
+                y[r * ldy + i] = NAME(activate)(x[r * ldx + i] * (g ? g[s * C + i] : 1) + (c ? c[s * C + i] : 0) + (a ? a[r * lda + i] : 0), act);
+}
+
+/* p: how much each row counts. */
+void NAME(mean_deviation)(REAL *y, const REAL *x, const REAL *z, const int32_t *bounds, int S, int C, int less, REAL least)
 {
     for (int s = 0; s < S; s++)
         for (int c = 0; c < C; c++) {
-            int n = bounds[s + 1] - bounds[s];
-            REAL mean = 0, square = 0;
-            for (int r = bounds[s]; r < bounds[s + 1]; r++) mean += x[r * C + c];
-            mean /= (REAL)(n > 0 ? n : 1);
-            for (int r = bounds[s]; r < bounds[s + 1]; r++) square += (x[r * C + c] - mean) * (x[r * C + c] - mean);
+            int first = bounds[s], n = bounds[s + 1] - first;
+            REAL mean = 0, square = 0, all = 0, *p = malloc((size_t)(n + 1) * sizeof *p);
+            for (int t = 0; t < n; t++) p[t] = z ? M(exp)(z[(first + t) * C + c]) : 1, all += p[t];
+            for (int t = 0; t < n; t++) mean += p[t] * x[(first + t) * C + c] / all;
+            for (int t = 0; t < n; t++) square += p[t] * (x[(first + t) * C + c] - mean) * (x[(first + t) * C + c] - mean);
+            if (!z) all -= (REAL)less;
+            square = all > 0 ? square / all : 0;
             y[s * 2 * C + c] = mean;
-            y[s * 2 * C + C + c] = n > 1 ? M(sqrt)(square / (REAL)(n - 1)) : 0;
+            y[s * 2 * C + C + c] = n > 0 ? M(sqrt)(square > least ? square : least) : 0;
+            free(p);
+        }
+}
+
+/* Its small numbers mean what they mean in f32, whatever REAL is. */
+void NAME(weighed_deviation)(REAL *y, const REAL *x, const REAL *w, const int32_t *of, const int32_t *bounds, int V, int N, int C)
+{
+    for (int v = 0; v < V; v++)
+        for (int c = 0; c < C; c++) {
+            int first = of[v] < 0 ? 0 : bounds[of[v]], n = of[v] < 0 ? 0 : bounds[of[v] + 1] - first;
+            REAL mean = 0, square = 0, one = 0, two = 0;
+            for (int t = 0; t < n; t++) one += w[v * N + t], two += w[v * N + t] * w[v * N + t];
+            float v1 = (float)one + 1e-8f, v2 = (float)two;
+            for (int t = 0; t < n; t++) mean += w[v * N + t] * x[(first + t) * C + c] / (REAL)v1;
+            for (int t = 0; t < n; t++) square += w[v * N + t] * (x[(first + t) * C + c] - mean) * (x[(first + t) * C + c] - mean);
+            y[v * 2 * C + c] = mean;
+            y[v * 2 * C + C + c] = M(sqrt)(square / (REAL)(v1 - v2 / v1 + 1e-8f));
         }
 }

@@ -165,7 +165,7 @@ static bool rig_open(rig *g, es_backend backend, int pieces, int frames, int thr
     int rc = es_pack_open(&g->w, pack, &err);
     if (!rc) rc = es_plan_open(&g->p, backend, threads, &err);
     if (!rc) es_plan_flags(g->p, flags, 3);
-    if (!rc) rc = es_campplus_plan(&g->m, g->p, "speakers", g->w, pieces, frames, &err);
+    if (!rc) rc = es_campplus_plan(&g->m, g->p, "speakers", g->w, pieces, frames, NULL, &err);
     if (!rc) rc = es_plan_finish(g->p, 0, &err);
     if (!rc && es_device_open(&g->d, backend, 0, threads, NULL, &fault)) rc = es_fail(&err, ES_EDEVICE, "%s", fault.text);
     if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &err);
@@ -419,7 +419,7 @@ static void other_sizes(void)
         memcpy(bytes + at, cases[i].to, length);
         int rc = es_pack_open_bytes(&w, bytes, n, "altered.pack", &err);
         if (!rc) rc = es_plan_open(&p, ES_CPU, 1, &err);
-        if (!rc) rc = es_campplus_plan(&m, p, "speakers", w, 1, 100, &err);
+        if (!rc) rc = es_campplus_plan(&m, p, "speakers", w, 1, 100, NULL, &err);
         CHECK(rc && m == NULL && strstr(err.text, cases[i].says), "%s: %s", cases[i].to, err.text);
         es_plan_close(p);
         es_weights_close(w);
@@ -436,7 +436,7 @@ static void preset(void)
     es_plan_totals t;
     es_err err = {0};
 
-    CHECK(!es_plan_open(&p, ES_CUDA, 1, &err) && !es_campplus_plan(&m, p, "speakers", NULL, 32, 8000, &err) && !es_plan_finish(p, 0, &err), "%s",
+    CHECK(!es_plan_open(&p, ES_CUDA, 1, &err) && !es_campplus_plan(&m, p, "speakers", NULL, 32, 8000, NULL, &err) && !es_plan_finish(p, 0, &err), "%s",
           err.text);
     es_plan_totals_get(p, &t);
     CHECK(t.weights > 27000000 && t.weights < 28500000, "%llu bytes of weights", (unsigned long long)t.weights);

@@ -70,7 +70,7 @@ static bool rig_open(rig *g, int windows, int pieces)
     if (!rc) rc = es_pack_open(&g->voices, voices, &g->err);
     if (!rc) rc = es_plan_open(&g->p, ES_CPU, 2, &g->err);
     if (!rc) rc = es_pyannet_plan(&g->m.segmentation, g->p, "segmentation", g->segmentation, windows, &g->err);
-    if (!rc) rc = es_campplus_plan(&g->m.campplus, g->p, "campplus", g->voices, pieces, 998 * (pieces > 2 ? 2 : 1), &g->err);
+    if (!rc) rc = es_campplus_plan(&g->m.campplus, g->p, "campplus", g->voices, pieces, 998 * (pieces > 2 ? 2 : 1), NULL, &g->err);
     if (!rc) rc = es_plan_finish(g->p, 0, &g->err);
     if (!rc && es_device_open(&g->d, ES_CPU, 0, 2, NULL, &fault)) rc = es_fail(&g->err, ES_EDEVICE, "%s", fault.text);
     if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &g->err);

@@ -34,6 +34,7 @@ typedef struct layer {
 
 struct es_campplus {
     int pieces, frames, half_frames, n_segments; /* planned */
+    es_notes *notes;
     es_arena *arena;
     es_model *model;
     es_program *embed;
@@ -141,22 +142,31 @@ static void embed(es_run *r, void *user)
     int N = m->half_frames;
     es_tensor x = es_conv2d(r, m->features, m->first.w, m->first.b, m->bounds, m->bounds, m->frames, taps(1, 3, 3, 1, 1, 1), ES_ACT_RELU);
 
-    for (int i = 0; i < 2; i++)
+    es_note(m->notes, r, x, "head.conv1");
+    for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 2; j++) x = residual(r, m, x, i, j);                           /* [frames, 20, 32] at last */
+        es_note(m->notes, r, x, "head.layer%d", i + 1);
+    }
     x = es_conv2d(r, x, m->last.w, m->last.b, m->bounds, m->bounds, m->frames, taps(HEAD, 3, 3, 2, 1, 1), ES_ACT_RELU);
+    es_note(m->notes, r, x, "head.conv2");
     x = es_reshape(x, 3, (int[]){m->frames, 1, FLAT});
     x = es_conv2d(r, x, m->tdnn.w, m->tdnn.b, m->bounds, m->half, N, taps(FLAT, 1, 5, 1, 2, 1), ES_ACT_RELU);
     x = es_reshape(x, 2, (int[]){N, FIRST});
+    es_note(m->notes, r, x, "xvector.tdnn");
     es_run_rows(r, m->n_half);
     for (int i = 0; i < BLOCKS; i++) {
         int width = shape[i].in + GROWTH * shape[i].layers;
         es_tensor y = es_new2(r, ES_F32, N, width);
         es_copy_columns(r, es_columns(y, 0, shape[i].in), x);
         for (int j = 0; j < shape[i].layers; j++) grow(r, m, y, &m->layers[i][j], shape[i].in + GROWTH * j, shape[i].dilation);
+        es_note(m->notes, r, y, "xvector.block%d", i + 1);
         x = es_affine(r, es_columns(y, 0, width), m->scale[i], m->shift[i], ES_ACT_RELU);
         x = es_linear(r, x, m->transit[i].w, m->transit[i].b, i == BLOCKS - 1 ? ES_ACT_RELU : ES_ACT_NONE);
+        if (i < BLOCKS - 1) es_note(m->notes, r, x, "xvector.transit%d", i + 1);
     }
-    x = es_mean_deviation(r, x, m->half);
+    es_note(m->notes, r, x, "xvector.out_nonlinear");
+    x = es_mean_deviation(r, x, es_no_rows, m->half, 1, 0);
+    es_note(m->notes, r, x, "xvector.stats");
     es_run_rows(r, m->n_pieces);
     es_linear_to(r, m->vectors, x, m->dense.w, m->dense.b, ES_ACT_NONE);
 }
@@ -191,7 +201,8 @@ static int check_config(const es_weights *w, es_err *err)
     return ES_OK;
 }
 
-int es_campplus_plan(es_campplus **out, es_plan *p, const char *name, const es_weights *w, int pieces, int frames, es_err *err)
+int es_campplus_plan(es_campplus **out, es_plan *p, const char *name, const es_weights *w, int pieces, int frames,
+                     es_notes *notes, es_err *err)
 {
     es_campplus *m = calloc(1, sizeof *m);
     int rc = w ? check_config(w, err) : ES_OK;
@@ -206,6 +217,8 @@ int es_campplus_plan(es_campplus **out, es_plan *p, const char *name, const es_w
         m->half_frames = (frames + pieces) / 2;
         m->n_segments = m->half_frames / SEGMENT + pieces;
         rc = es_plan_model(p, &m->model, name, w, ES_F32, ES_F32, bind, m, err);
+        if (notes) notes->model = m->model;
+        m->notes = notes;
     }
     if (rc) {
         es_campplus_close(m);

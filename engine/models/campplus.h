@@ -12,6 +12,7 @@
 #ifndef ES_CAMPPLUS_H
 #define ES_CAMPPLUS_H
 
+#include "models/notes.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
@@ -20,8 +21,9 @@ enum { ES_CAMPPLUS_BINS = 80, ES_CAMPPLUS_VECTOR = 192, ES_CAMPPLUS_LEAST = 3 /*
 typedef struct es_campplus es_campplus;
 
 /* Enters the model into a plan for batches of at most `pieces` with at most `frames` frames together. w NULL plans the
- * published sizes. A pack whose config says other sizes than these is refused. */
-int es_campplus_plan(es_campplus **out, es_plan *p, const char *name, const es_weights *w, int pieces, int frames, es_err *err);
+ * published sizes. A pack whose config says other sizes than these is refused. notes: for tests, else NULL. */
+int es_campplus_plan(es_campplus **out, es_plan *p, const char *name, const es_weights *w, int pieces, int frames,
+                     es_notes *notes, es_err *err);
 void es_campplus_close(es_campplus *m); /* accepts NULL */
 void es_campplus_start(es_campplus *m, es_arena *a); /* after es_arena_load */
 int es_campplus_pieces(const es_campplus *m);

@@ -157,7 +157,7 @@ static int enter(es_lineup_model *m, es_plan *p, es_err *err)
     }
     case ES_LINEUP_PYANNET: return es_pyannet_plan(&m->pyannet, p, m->name, m->pack, s->segments, err);
     case ES_LINEUP_SPEAKER:
-        return es_campplus_plan(&m->speaker, p, m->name, m->pack, s->frames / FRAMES_A_PIECE + 1, s->frames, err);
+        return es_campplus_plan(&m->speaker, p, m->name, m->pack, s->frames / FRAMES_A_PIECE + 1, s->frames, NULL, err);
     case ES_LINEUP_EMBEDDER:
         return es_embedder_plan(&m->embedder, p, m->name, m->pack, &m->embedder_dims, es_lineup_embedder_limits(m), err);
     }

@@ -405,7 +405,7 @@ static void conv2d(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float
     else es_run_writes(r, y);
     es_run_matrix(r, w);
     es_run_fact(r, k.Kf), es_run_fact(r, k.Kt), es_run_fact(r, k.stride_f), es_run_fact(r, k.stride_t), es_run_fact(r, k.dilation),
-        es_run_fact(r, act);
+        es_run_fact(r, k.reflect), es_run_fact(r, act);
     if (!es_run_go(r)) return;
     r->arena->ops->conv2d(r->arena->device, x.dtype, y.p, x.p, w, b, from.p, to.p, S, y.dim[0], F, k, act, add);
     es_run_done(r);
@@ -428,12 +428,17 @@ es_tensor es_conv2d_add(es_run *r, es_tensor y, es_tensor x, es_matrix w, const 
     return y;
 }
 
-static void affine(es_run *r, es_cols y, es_cols x, const float *g, const float *b, es_act act)
+static bool known_act(es_act act) /* what every backend's ops over pieces know */
+{
+    return act == ES_ACT_NONE || act == ES_ACT_RELU || act == ES_ACT_LEAKY || act == ES_ACT_TANH;
+}
+
+void es_affine_to(es_run *r, es_cols y, es_cols x, const float *g, const float *b, es_act act)
 {
     int T = x.of.dim[0];
 
     MUST(x.of.n_dims == 2 && y.of.n_dims == 2 && y.of.dim[0] == T && y.n == x.n && y.of.dtype == x.of.dtype);
-    MUST(act == ES_ACT_NONE || act == ES_ACT_RELU || act == ES_ACT_LEAKY);
+    MUST(known_act(act));
     es_run_begin(r, "affine");
     es_run_reads(r, x.of);
     es_run_writes(r, y.of);
@@ -448,13 +453,13 @@ es_tensor es_affine(es_run *r, es_cols x, const float *g, const float *b, es_act
 {
     es_tensor y = es_new2(r, x.of.dtype, x.of.dim[0], x.n);
 
-    affine(r, es_columns(y, 0, x.n), x, g, b, act);
+    es_affine_to(r, es_columns(y, 0, x.n), x, g, b, act);
     return y;
 }
 
 void es_copy_columns(es_run *r, es_cols y, es_tensor x)
 {
-    affine(r, y, es_columns(x, 0, width_of(x)), NULL, NULL, ES_ACT_NONE);
+    es_affine_to(r, y, es_columns(x, 0, width_of(x)), NULL, NULL, ES_ACT_NONE);
 }
 
 es_tensor es_segment_means(es_run *r, es_tensor x, es_tensor bounds, es_tensor segments, int n_segments, int length)
@@ -493,18 +498,62 @@ void es_gate_segments(es_run *r, es_cols y, es_tensor x, es_tensor g, es_tensor 
     es_run_done(r);
 }
 
-es_tensor es_mean_deviation(es_run *r, es_tensor x, es_tensor bounds)
+es_tensor es_by_piece(es_run *r, es_cols x, es_tensor g, es_tensor c, es_cols a, es_tensor bounds, es_act act)
+{
+    int S = (int)es_tensor_count(bounds) - 1, N = x.of.dim[0];
+    es_tensor y = es_new2(r, x.of.dtype, N, x.n);
+
+    MUST(x.of.n_dims == 2 && S >= 0 && is_ints(bounds, 1) && known_act(act));
+    MUST(g.n_dims == 0 || (g.dtype == ES_F32 && es_tensor_count(g) >= (size_t)S * (size_t)x.n));
+    MUST(c.n_dims == 0 || (c.dtype == ES_F32 && es_tensor_count(c) >= (size_t)S * (size_t)x.n));
+    MUST(a.of.n_dims == 0 || (a.of.n_dims == 2 && a.of.dim[0] == N && a.n == x.n && a.of.dtype == x.of.dtype));
+    es_run_begin(r, "by_piece");
+    es_run_reads(r, x.of);
+    es_run_reads(r, g);
+    es_run_reads(r, c);
+    es_run_reads(r, a.of);
+    es_run_reads(r, bounds);
+    es_run_writes(r, y);
+    es_run_fact(r, x.c0), es_run_fact(r, x.n), es_run_fact(r, a.c0), es_run_fact(r, act);
+    if (!es_run_go(r)) return y;
+    r->arena->ops->by_piece(r->arena->device, y.dtype, y.p, x.n, column(x), x.of.dim[1], g.p, c.p, a.of.n_dims ? column(a) : NULL,
+                            a.of.dim[1], bounds.p, S, N, x.n, act);
+    es_run_done(r);
+    return y;
+}
+
+es_tensor es_mean_deviation(es_run *r, es_tensor x, es_tensor z, es_tensor bounds, int less, float least)
 {
     int S = (int)es_tensor_count(bounds) - 1, C = width_of(x);
 
-    MUST(x.n_dims == 2 && S >= 0 && is_ints(bounds, 1));
+    MUST(x.n_dims == 2 && S >= 0 && is_ints(bounds, 1) && (z.n_dims == 0 || (z.dtype == x.dtype && es_tensor_count(z) == es_tensor_count(x))));
     es_tensor y = es_new2(r, ES_F32, S, 2 * C);
     es_run_begin(r, "mean_deviation");
     es_run_reads(r, x);
+    es_run_reads(r, z);
+    es_run_reads(r, bounds);
+    es_run_writes(r, y);
+    es_run_fact(r, less);
+    if (!es_run_go(r)) return y;
+    r->arena->ops->mean_deviation(r->arena->device, y.p, x.dtype, x.p, z.p, bounds.p, S, C, less, least);
+    es_run_done(r);
+    return y;
+}
+
+es_tensor es_weighed_deviation(es_run *r, es_tensor x, es_tensor w, es_tensor of, es_tensor bounds)
+{
+    int V = (int)es_tensor_count(of), N = rows_of(x), C = width_of(x);
+
+    MUST(x.n_dims == 2 && is_ints(of, 1) && is_ints(bounds, 1) && w.dtype == ES_F32 && w.n_dims == 2 && w.dim[0] == V && w.dim[1] == N);
+    es_tensor y = es_new2(r, ES_F32, V, 2 * C);
+    es_run_begin(r, "weighed_deviation");
+    es_run_reads(r, x);
+    es_run_reads(r, w);
+    es_run_reads(r, of);
     es_run_reads(r, bounds);
     es_run_writes(r, y);
     if (!es_run_go(r)) return y;
-    r->arena->ops->mean_deviation(r->arena->device, y.p, x.dtype, x.p, bounds.p, S, C);
+    r->arena->ops->weighed_deviation(r->arena->device, y.p, x.dtype, x.p, w.p, of.p, bounds.p, V, N, C);
     es_run_done(r);
     return y;
 }

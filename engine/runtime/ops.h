@@ -73,11 +73,18 @@ es_tensor es_conv2d(es_run *r, es_tensor x /* [N, F, C] */, es_matrix w, const f
 es_tensor es_conv2d_add(es_run *r, es_tensor y, es_tensor x, es_matrix w, const float *b, es_tensor bounds, es_taps k,
                         es_act act); /* y = act(y + ...); stride 1 in time */
 es_tensor es_affine(es_run *r, es_cols x, const float *g, const float *b, es_act act); /* -> [T, x.n] */
+/* Columns of a wider y, of which each op writes some; the first one to write y brings it to life. */
+void es_affine_to(es_run *r, es_cols y, es_cols x, const float *g, const float *b, es_act act);
 void es_copy_columns(es_run *r, es_cols y, es_tensor x);                               /* the first op to write y */
+/* act(x * g[piece] + c[piece] + a): g and c f32 [S, C] or es_no_rows, a columns of x.n, a.of es_no_rows: none. -> [N, x.n] */
+es_tensor es_by_piece(es_run *r, es_cols x, es_tensor g, es_tensor c, es_cols a, es_tensor bounds, es_act act);
 es_tensor es_segment_means(es_run *r, es_tensor x /* [N, C] */, es_tensor bounds, es_tensor segments, int n_segments,
                            int length); /* f32 [n_segments, C] */
 void es_gate_segments(es_run *r, es_cols y, es_tensor x, es_tensor g, es_tensor bounds, es_tensor segments, int length);
-es_tensor es_mean_deviation(es_run *r, es_tensor x /* [N, C] */, es_tensor bounds); /* f32 [S, 2C] */
+/* z [N, C] or es_no_rows. -> f32 [S, 2C] */
+es_tensor es_mean_deviation(es_run *r, es_tensor x /* [N, C] */, es_tensor z, es_tensor bounds, int less, float least);
+es_tensor es_weighed_deviation(es_run *r, es_tensor x /* [N, C] */, es_tensor w /* f32 [V, N] */, es_tensor of /* i32 [V] */,
+                               es_tensor bounds); /* f32 [V, 2C] */
 
 /* ---- sound ---- */
 es_tensor es_logmel(es_run *r, es_tensor pcm, es_tensor frames, es_tensor top, es_tensor fill, const void *tables,
