@@ -104,6 +104,17 @@ typedef struct es_diarization {
 void es_vectors_done(es_vectors *v); /* accept what is zeroed */
 void es_diarization_done(es_diarization *d);
 
+/* What a speaker network was trained to hear: the front end that goes before it (audio/front.h, models/speaker.h). */
+typedef enum es_front_kind {
+    ES_FRONT_POVEY,   /* Kaldi's filter bank of samples as they are, Povey's window: CAM++ */
+    ES_FRONT_HAMMING, /* of samples times 32768, Hamming's window: WeSpeaker */
+    ES_FRONT_SPEECHBRAIN, /* decibels of triangles symmetric in hertz, samples beyond the ends zero: SpeechBrain's ECAPA */
+    ES_FRONT_TAORUIJIE,   /* logarithms after a pre-emphasis of the whole, samples beyond the ends mirrored: TaoRuijie's ECAPA */
+    ES_N_FRONTS
+} es_front_kind;
+
+enum { ES_FRONT_BINS = 80 }; /* of a row, whatever the front end; a row every 10 ms */
+
 /* ---- what it means ---- */
 
 /* Some sentences of one speaker: what is found again by its meaning. */
