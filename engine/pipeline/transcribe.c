@@ -31,7 +31,7 @@
 #include "text/language.h"
 #include "text/unicode.h"
 
-enum { SLOT = 0 };
+enum { SLOT = 0, SPEECH_EDGE_MS = 500 };
 
 static const float forget_above = 0.5f; /* a text sampled at a higher temperature is no guide for the next window */
 
@@ -230,6 +230,19 @@ static bool is_quiet(const job *j, int frames)
     return loudest < limit;
 }
 
+/* Whether nobody speaks in a window or within half a second of it: a region's edges are not sharp. Windows keep their
+ * places, so that what is said elsewhere is heard as if nothing had been left out. */
+static bool is_unspoken(const job *j, int64_t seek, int frames)
+{
+    const es_transcribe_options *o = j->o;
+    int64_t start_ms = seek * 10 - SPEECH_EDGE_MS, end_ms = (seek + frames) * 10 + SPEECH_EDGE_MS;
+
+    if (!o->speech) return false;
+    for (size_t i = 0; i < o->n_speech; i++)
+        if (o->speech[i].start_ms < end_ms && o->speech[i].end_ms > start_ms) return false;
+    return true;
+}
+
 static int tell(const job *j, const char *what, int64_t frames)
 {
     int64_t done = frames < j->frames ? frames * 10 : j->duration_ms;
@@ -391,7 +404,7 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
         int frames = (int)(j.frames - seek < ES_MEL_WINDOW_FRAMES ? j.frames - seek : ES_MEL_WINDOW_FRAMES);
         next = seek + frames;
         rc = read_window(&j, seek);
-        if (rc == ES_OK && !is_quiet(&j, frames)) rc = take_window(&j, seek, frames, &next);
+        if (rc == ES_OK && !is_quiet(&j, frames) && !is_unspoken(&j, seek, frames)) rc = take_window(&j, seek, frames, &next);
         if (rc == ES_OK) rc = tell(&j, "transcribing", next);
     }
     if (o->times) add_times(o->times, &j.times);

@@ -51,6 +51,8 @@ typedef struct es_transcribe_options {
     float most_no_speech;   /* above it unlikely text is silence */
     float max_initial;      /* seconds into a window where its first segment may start at the latest; < 0: no limit */
     float quiet_dbfs;       /* a window whose loudest sample is below this never reaches the model */
+    const es_heard *speech; /* where there is speech, in order: windows that touch none of it never reach the model */
+    size_t n_speech;        /* speech NULL: it is not known, and every window does */
     es_hash128 content;     /* of the recording: seeds the sampling at temperatures above 0 */
     es_transcribe_progress progress; /* NULL: none */
     void *user;

@@ -1,0 +1,141 @@
+/*
+ * said.c - a speaker for each word, by the cheapest way through all of them.
+ *
+ *     cost of speaker j for a word    1 - share of the word inside turns of j
+ *     cost of a change                0.9 inside a sentence, 0.3 behind its end or a gap of half a second
+ *
+ * Turns and words come from two networks that do not know of each other, and each errs by some ten milliseconds: a stray
+ * word in the middle of a sentence goes back to its neighbours, two do not. A word outside of all turns goes to the nearest
+ * one within a second; farther away it costs nobody anything and so stays with the word before it.
+ *
+ * Aligners stretch words over silence. Times are mended for this purpose alone: a word lasts 20 ms at least, and one at an
+ * edge of a phrase that is far longer than usual is cut on the side of the pause. Viterbi, "Error bounds for convolutional
+ * codes" (1967).
+ */
+#include "speech/said.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST_MS = 20, LONG_MS = 600, GAP_MS = 500, NEAR_MS = 1000 };
+
+static const double change_inside = 0.9, change_between = 0.3;
+
+static int ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Mended times of the words. */
+static int mend(int64_t (*span)[2], const es_said *words, size_t n)
+{
+    int64_t *length = malloc(n * sizeof *length), longest;
+
+    if (!length) return -1;
+    for (size_t i = 0; i < n; i++) {
+        span[i][0] = words[i].start_ms;
+        span[i][1] = words[i].end_ms < words[i].start_ms + LEAST_MS ? words[i].start_ms + LEAST_MS : words[i].end_ms;
+        length[i] = span[i][1] - span[i][0];
+    }
+    qsort(length, n, sizeof *length, ascending);
+    longest = 2 * length[n / 2] > LONG_MS ? 2 * length[n / 2] : LONG_MS;
+    free(length);
+    for (size_t i = 0; i < n; i++) {
+        bool first = i == 0 || words[i - 1].ends_sentence || words[i].start_ms - words[i - 1].end_ms >= GAP_MS;
+        bool last = i + 1 == n || words[i].ends_sentence || words[i + 1].start_ms - words[i].end_ms >= GAP_MS;
+        if (span[i][1] - span[i][0] <= longest || first == last) continue;
+        if (first) span[i][0] = span[i][1] - longest;
+        else span[i][1] = span[i][0] + longest;
+    }
+    return 0;
+}
+
+/* The first turn that ends behind `at`; turns are apart and in order. */
+static size_t turn_after(const es_spoken *turns, size_t m, int64_t at)
+{
+    size_t low = 0, high = m;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (turns[mid].end_ms <= at) low = mid + 1;
+        else high = mid;
+    }
+    return low;
+}
+
+/* cost [speakers] of one word. Returns whether any turn is near. */
+static bool costs(double *cost, int64_t start, int64_t end, const es_spoken *turns, size_t m, int speakers)
+{
+    size_t first = turn_after(turns, m, start);
+    double length = (double)(end - start);
+    int64_t before, behind;
+    bool inside = false;
+
+    for (int j = 0; j < speakers; j++) cost[j] = 1;
+    for (size_t i = first; i < m && turns[i].start_ms < end; i++) {
+        int64_t a = turns[i].start_ms > start ? turns[i].start_ms : start, b = turns[i].end_ms < end ? turns[i].end_ms : end;
+        if (b > a) cost[turns[i].speaker] -= (double)(b - a) / length, inside = true;
+    }
+    if (inside) return true;
+    before = first > 0 ? start - turns[first - 1].end_ms : INT64_MAX;
+    behind = first < m ? turns[first].start_ms - end : INT64_MAX;
+    if (before > NEAR_MS && behind > NEAR_MS) {
+        for (int j = 0; j < speakers; j++) cost[j] = 0;
+        return false;
+    }
+    cost[before <= behind ? turns[first - 1].speaker : turns[first].speaker] = 0;
+    return true;
+}
+
+int es_said_by(es_said *words, size_t n, const es_spoken *turns, size_t m, int speakers)
+{
+    size_t S = speakers > 0 ? (size_t)speakers : 0;
+    int64_t(*span)[2] = malloc((n + 1) * sizeof *span);
+    double *cost = malloc((S + 1) * sizeof *cost), *sum = calloc(S + 1, sizeof *sum);
+    int32_t *from = malloc((n * S + 1) * sizeof *from); /* whose the word before is on the best way to each speaker */
+    int rc = span && cost && sum && from ? 0 : -1;
+
+    for (size_t i = 0; i < n; i++) words[i].speaker = -1, words[i].unsupported = true;
+    if (rc == 0 && n && S && m) rc = mend(span, words, n);
+    for (size_t i = 0; i < n && S && m && !rc; i++) {
+        bool between = i && (words[i - 1].ends_sentence || words[i].start_ms - words[i - 1].end_ms >= GAP_MS);
+        double change = between ? change_between : change_inside;
+        size_t best = 0;
+        words[i].unsupported = !costs(cost, span[i][0], span[i][1], turns, m, speakers);
+        for (size_t j = 1; j < S; j++)
+            if (sum[j] < sum[best]) best = j;
+        double cheapest = sum[best];
+        for (size_t j = 0; j < S; j++) {
+            bool changes = i && j != best && cheapest + change <= sum[j]; /* as late as it costs no more */
+            from[i * S + j] = (int32_t)(changes ? best : j);
+            sum[j] = (changes ? cheapest + change : sum[j]) + cost[j];
+        }
+    }
+    if (n && S && m && !rc) {
+        size_t j = 0;
+        for (size_t k = 1; k < S; k++)
+            if (sum[k] < sum[j]) j = k;
+        for (size_t i = n; i-- > 0; j = (size_t)from[i * S + j]) words[i].speaker = (int)j;
+    }
+    free(span), free(cost), free(sum), free(from);
+    return rc;
+}
+
+int es_said_meanwhile(const es_spoken *turns, size_t m, int64_t start_ms, int64_t end_ms, int speaker, size_t *from)
+{
+    int64_t most = 0;
+    int other = -1;
+
+    if (end_ms < start_ms + LEAST_MS) end_ms = start_ms + LEAST_MS;
+    while (*from < m && turns[*from].end_ms <= start_ms) ++*from;
+    for (size_t i = *from; i < m && turns[i].start_ms < end_ms; i++) {
+        int64_t a = turns[i].start_ms > start_ms ? turns[i].start_ms : start_ms;
+        int64_t b = turns[i].end_ms < end_ms ? turns[i].end_ms : end_ms;
+        if (turns[i].speaker == speaker || b - a <= most || 4 * (b - a) < end_ms - start_ms) continue;
+        most = b - a;
+        other = turns[i].speaker;
+    }
+    return other;
+}
