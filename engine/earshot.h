@@ -140,7 +140,7 @@ typedef struct es_event {
     es_event_kind kind;
     const char *path;        /* as given, or found below a given folder */
     size_t index, count;     /* of the file, from 0, among all files of the call */
-    const char *stage;       /* "reading", "decoding", "transcribing", "storing" */
+    const char *stage;       /* "reading", "decoding", "transcribing", "embedding", "storing" */
     double fraction;         /* 0 .. 1 of this file's work */
     double eta_seconds;      /* until this file is done; < 0: not known yet */
     double eta_all_seconds;  /* until all files are done; < 0: not known yet */

@@ -177,6 +177,12 @@ int es_embedding_bind(es_embedding *e, es_embedder *model, es_embedder_limits li
     return take_room(e, err);
 }
 
+void es_embedding_tell(const es_embedding *e, const char *device)
+{
+    es_log(ES_LOG_NOTE, "Embedding model %s (%d dimensions, up to %d tokens a text) is loaded on %s", e->name, e->dims.d_model,
+           es_embedder_longest(e->embedder), device);
+}
+
 int es_embedding_ready(es_embedding *e, es_err *err)
 {
     uint64_t budget = e->options.budget;
@@ -201,8 +207,7 @@ int es_embedding_ready(es_embedding *e, es_err *err)
     if (rc != ES_OK) return rc;
     es_weights_close(e->pack); /* its weights are in the arena: mapped, they would be resident twice */
     e->pack = NULL;
-    es_log(ES_LOG_NOTE, "Embedding model %s (%d dimensions, up to %d tokens a text) is loaded on %s", e->name, e->dims.d_model,
-           es_embedder_longest(e->embedder), facts.name);
+    es_embedding_tell(e, facts.name);
     return ES_OK;
 }
 

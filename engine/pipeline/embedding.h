@@ -33,6 +33,7 @@ int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err 
  * the call, es_embedding_bind() gives the model once it has been started. Until then only the tokenizer works. */
 int es_embedding_within(es_embedding **out, const es_weights *pack, es_err *err);
 int es_embedding_bind(es_embedding *e, es_embedder *model, es_embedder_limits limits, es_err *err);
+void es_embedding_tell(const es_embedding *e, const char *device); /* what is loaded, and where: done by es_embedding_ready() */
 void es_embedding_close(es_embedding *e); /* accepts NULL */
 int es_embedding_ready(es_embedding *e, es_err *err); /* does what costs time and memory; called again, nothing */
 

@@ -6,6 +6,7 @@
  *          ---- claim --->                         other processes at work on the library take other recordings
  *          ---- decode --> spool of 16 kHz samples in the library's tmp folder: memory does not grow with length
  *          ---- speech --> transcript              windows of 30 s through the model, see transcribe.c
+ *          ---- meaning -> passages, vectors       pieces of a speaker's speech and what they mean, see passages.c
  *          ---- store ---> one transaction         all of the result, or nothing
  *
  * Nothing of a file is in the library before its last step, so an end at any moment - Ctrl-C, a kill, a full disk -
@@ -27,6 +28,7 @@
 
 #include "base/json.h"
 #include "media/decode.h"
+#include "pipeline/meaning.h"
 #include "pipeline/walk.h"
 #include "store/claim.h"
 #include "text/language.h"
@@ -353,6 +355,10 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
     w->tally.speech_seconds += t;
     if (rc != ES_OK) goto out;
     w->speed = t > 0 ? (double)w->audio_ms / 1000 / t : 0;
+
+    stage_begin(w, "embedding");
+    rc = es_meaning_add(r, job->session, err);
+    if (rc != ES_OK) goto out;
 
     stage_begin(w, "storing");
     r->made.settings = strdup(w->settings);

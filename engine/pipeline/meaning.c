@@ -65,3 +65,17 @@ int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, e
     free(bytes);
     return rc;
 }
+
+int es_meaning_add(es_result *r, es_session *session, es_err *err)
+{
+    es_embedding *e = es_session_embedding(session);
+    int rc;
+
+    es_passages_done(&r->passages);
+    rc = es_meaning_cut(&r->passages, &r->transcript, e, err);
+    if (rc != ES_OK || !e || !es_embedding_has_tokens(e)) return rc;
+    es_maker maker = es_session_maker(session, ES_STAGE_EMBEDDER);
+    rc = es_meaning_vectors(&r->passages.vectors, &r->passages, e, maker.hash, err);
+    if (rc == ES_OK) r->made.by[ES_STAGE_EMBEDDER] = maker;
+    return rc;
+}

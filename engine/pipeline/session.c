@@ -350,7 +350,9 @@ int es_session_ready(es_session *s, es_err *err)
     if (rc == ES_OK) rc = start_all(s, err);
     if (rc == ES_OK && es_device_sync(s->device, &why)) rc = device_fault(&why, err);
     s->ready = rc == ES_OK;
-    for (int i = 0; i < s->lineup.n && s->ready; i++) es_log(ES_LOG_INFO, "%s is loaded, on %s", s->lineup.at[i]->name, facts.name);
+    for (int i = 0; i < s->lineup.n && s->ready; i++)
+        if (i == s->at[ES_STAGE_EMBEDDER]) es_embedding_tell(s->embedding, facts.name);
+        else es_log(ES_LOG_INFO, "%s is loaded, on %s", s->lineup.at[i]->name, facts.name);
     if (rc == ES_OK && s->embedding && s->at[ES_STAGE_EMBEDDER] < 0) rc = es_embedding_ready(s->embedding, err);
     return rc;
 }
