@@ -4,14 +4,12 @@
  */
 #include "recorded.h"
 
-#include "models/campplus.h"
-#include "models/pyannet.h"
 #include "pipeline/diarize.h"
 #include "speech/rttm.h"
 #include "speech/score.h"
 #include "weights/convert/convert.h"
 
-enum { WIDTH = ES_CAMPPLUS_VECTOR };
+enum { WIDTH = 192 };
 
 /* ---- models ---- */
 
@@ -48,7 +46,7 @@ static const char *pack(const char *folder, const char *name)
 static void rig_close(rig *g)
 {
     es_pyannet_close(g->m.segmentation);
-    es_campplus_close(g->m.campplus);
+    es_speaker_close(g->m.diarizer);
     es_arena_close(g->a);
     es_device_close(g->d);
     es_plan_close(g->p);
@@ -61,6 +59,8 @@ static bool rig_open(rig *g, int windows, int pieces)
 {
     const char *segmentation = pack("models/pyannote-segmentation-3.0", "segmentation-3.0");
     const char *voices = segmentation ? pack("models/campplus", "campplus") : NULL;
+    es_speaker_limits limits = {.answers = pieces, .rows = 998 * (pieces > 2 ? 2 : 1)};
+    es_speaker_dims dims;
     es_fault fault = {0};
     int rc;
 
@@ -70,12 +70,13 @@ static bool rig_open(rig *g, int windows, int pieces)
     if (!rc) rc = es_pack_open(&g->voices, voices, &g->err);
     if (!rc) rc = es_plan_open(&g->p, ES_CPU, 2, &g->err);
     if (!rc) rc = es_pyannet_plan(&g->m.segmentation, g->p, "segmentation", g->segmentation, windows, &g->err);
-    if (!rc) rc = es_campplus_plan(&g->m.campplus, g->p, "campplus", g->voices, pieces, 998 * (pieces > 2 ? 2 : 1), NULL, &g->err);
+    if (!rc) rc = es_speaker_dims_read(&dims, g->voices, &g->err);
+    if (!rc) rc = es_speaker_plan(&g->m.diarizer, g->p, "campplus", g->voices, &dims, limits, &g->err);
     if (!rc) rc = es_plan_finish(g->p, 0, &g->err);
     if (!rc && es_device_open(&g->d, ES_CPU, 0, 2, NULL, &fault)) rc = es_fail(&g->err, ES_EDEVICE, "%s", fault.text);
     if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &g->err);
     if (!rc) rc = es_arena_load(g->a, &g->err);
-    if (!rc) es_pyannet_start(g->m.segmentation, g->a), es_campplus_start(g->m.campplus, g->a);
+    if (!rc) es_pyannet_start(g->m.segmentation, g->a), es_speaker_start(g->m.diarizer, g->a);
     if (rc) {
         es_test_fail(__FILE__, __LINE__, "%s", g->err.text);
         rig_close(g);
@@ -297,27 +298,66 @@ static void number_of_speakers(void)
     free(r.x);
 }
 
-static void refused(void)
+/* A network of a kind, planned without weights: enough to ask what goes with it. */
+static es_speaker *planned(es_plan *p, const char *preset)
 {
-    /* Only whether there is a network is looked at before anything runs. */
-    es_diarize_models m = {.campplus = (es_campplus *)(void *)&told}, resnet = {0};
-    es_diarize_options o = es_diarize_defaults();
-    const char *name = NULL;
+    es_speaker_limits limits = {.answers = 1, .rows = 998};
+    es_speaker_dims dims;
+    es_speaker *m = NULL;
     es_err err = {0};
 
-    CHECK(es_diarize_check(&m, &o, &name, &err) == ES_OK && !strcmp(name, "campplus"), "%s", err.text);
-    o.configuration = "community-1";
-    err = (es_err){0};
-    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "ResNet34") && strstr(err.text, "CAM++"), "%s", err.text);
-    err = (es_err){0};
-    CHECK(es_diarize_check(&resnet, &o, NULL, &err) == ES_EARG && strstr(err.text, "PLDA"), "%s", err.text);
-    o.configuration = "4.2";
-    err = (es_err){0};
-    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "4.2"), "%s", err.text);
-    o.configuration = NULL;
+    CHECK(es_speaker_preset(&dims, preset) && es_speaker_plan(&m, p, preset, NULL, &dims, limits, &err) == ES_OK, "%s", err.text);
+    return m;
+}
+
+static void configurations(void)
+{
+    static es_plda plda;
+    static const struct {
+        const char *network, *asked, *becomes; /* NULL: refused, with a sentence that has `says` */
+        bool plda;
+        const char *says;
+    } cases[] = {
+        {"campplus", NULL, "campplus", false, NULL},
+        {"campplus", NULL, "campplus", true, NULL},
+        {"campplus", "community-1", NULL, true, "ResNet34"},
+        {"campplus", "3.1", NULL, true, "CAM++"},
+        {"resnet34", NULL, "3.1", false, NULL},
+        {"resnet34", NULL, "community-1", true, NULL},
+        {"resnet34", "3.1", "3.1", true, NULL},
+        {"resnet34", "community-1", NULL, false, "PLDA"},
+        {"resnet34", "campplus", NULL, true, "CAM++"},
+        {"ecapa", NULL, NULL, true, "ECAPA"},
+        {"campplus", "4.2", NULL, true, "4.2"},
+    };
+    es_plan *p = NULL;
+    es_err err = {0};
+
+    CHECK(es_plan_open(&p, ES_CPU, 1, &err) == ES_OK, "%s", err.text);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] && p; i++) {
+        es_diarize_models m = {.diarizer = planned(p, cases[i].network), .plda = cases[i].plda ? &plda : NULL};
+        es_diarize_options o = es_diarize_defaults();
+        const char *name = NULL;
+        err = (es_err){0};
+        o.configuration = cases[i].asked;
+        int rc = m.diarizer ? es_diarize_check(&m, &o, &name, &err) : ES_OK;
+        if (cases[i].becomes) CHECK(rc == ES_OK && name && !strcmp(name, cases[i].becomes), "%zu: %s %s", i, name ? name : "", err.text);
+        else CHECK(rc == ES_EARG && strstr(err.text, cases[i].says), "%zu: %s", i, err.text);
+        es_speaker_close(m.diarizer);
+    }
+    es_plan_close(p);
+}
+
+static void refused(void)
+{
+    es_diarize_models m = {0};
+    es_diarize_options o = es_diarize_defaults();
+    es_err err = {0};
+
     o.step_samples = 16001;
-    err = (es_err){0};
-    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG, "%s", err.text);
+    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "apart"), "%s", err.text);
+    o.step_samples = 176000;
+    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG);
     o.step_samples = 16000;
     o.speakers = (es_speaker_range){.least = 3, .most = 2};
     err = (es_err){0};
@@ -411,6 +451,7 @@ int main(int argc, char **argv)
         {"from_recorded_windows", from_recorded_windows},
         {"the_same_bits", the_same_bits},
         {"number_of_speakers", number_of_speakers},
+        {"configurations", configurations},
         {"refused", refused},
         {"not_speech", not_speech},
         {"one_word", one_word},

@@ -76,19 +76,28 @@ static const configuration *named(const char *name)
 
 static int choose(const configuration **out, const es_diarize_models *m, const es_diarize_options *o, es_err *err)
 {
-    const configuration *c = named(o->configuration ? o->configuration : "campplus");
+    es_speaker_kind kind = m->diarizer ? es_speaker_dims_of(m->diarizer)->kind : ES_SPEAKER_CAMPPLUS;
+    const char *own = kind == ES_SPEAKER_CAMPPLUS ? "campplus" : m->plda ? "community-1" : "3.1";
+    const configuration *c = named(o->configuration ? o->configuration : own);
     char shown[64];
 
     if (!c)
         return es_fail(err, ES_EARG, "there is no diarization %s; there are campplus, 3.1 and community-1",
                        es_printable(shown, sizeof shown, o->configuration));
-    if (c->resnet && m->campplus)
+    if (kind == ES_SPEAKER_ECAPA)
+        return es_fail(err, ES_EARG, "ECAPA names voices, it does not tell speakers apart: that is for ResNet34 or CAM++");
+    if (c->resnet && kind != ES_SPEAKER_RESNET34)
         return es_fail(err, ES_EARG,
                        "the diarization %s belongs to ResNet34's vectors%s; CAM++ has its own, campplus", c->name,
                        c->plda ? " (its PLDA was trained on them)" : "");
+    if (!c->resnet && kind == ES_SPEAKER_RESNET34)
+        return es_fail(err, ES_EARG, "the diarization campplus belongs to CAM++'s vectors; ResNet34 has 3.1 and community-1");
     if (c->plda && !m->plda)
         return es_fail(err, ES_EARG, "the diarization %s needs a pack with its PLDA; `earshot convert` makes it of plda.npz and "
                        "xvec_transform.npz", c->name);
+    if (c->plda && m->diarizer && es_speaker_dims_of(m->diarizer)->vector != ES_PLDA_IN)
+        return es_fail(err, ES_EARG, "the diarization %s is for vectors of %d numbers, and these have %d", c->name, ES_PLDA_IN,
+                       es_speaker_dims_of(m->diarizer)->vector);
     if (o->step_samples < 160 || o->step_samples > ES_WINDOW_SAMPLES || o->step_samples % 160)
         return es_fail(err, ES_EARG, "windows may be 0.01 to 10 s apart, in whole hundredths, not %g", o->step_samples / (double)ES_RATE);
     if (o->speakers.most && o->speakers.least > o->speakers.most)
@@ -153,7 +162,7 @@ static int cluster_vectors(work *k, const es_plda *plda, es_err *err)
 
     k->constrained = k->c->constrained;
     if (k->c->plda) {
-        assert(width == ES_PLDA_IN);
+        assert(width == ES_PLDA_IN); /* es_diarize_check() */
         if (k->n < FEW_VECTORS && !k->o->speakers.least && !k->o->speakers.most)
             say(k, "the recording is short for community-1, which then tends to find one speaker; --speakers N or --diarization 3.1 may "
                    "know better");
@@ -310,6 +319,7 @@ int es_diarize(es_diarization *out, const es_diarize_models *m, const es_sound *
     if (rc == ES_OK && o->progress && o->progress(o->user, "telling speakers apart", ms, ms))
         rc = es_fail(err, ES_ECANCELLED, "cancelled while speakers were told apart");
     if (rc == ES_OK) rc = es_diarize_conclude(out, &w, m, o, err);
+    if (rc == ES_OK) rc = es_diarize_voices(out, m, sound, o, err);
     es_diarize_windows_done(&w);
     return rc;
 }

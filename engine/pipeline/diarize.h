@@ -16,17 +16,18 @@
 #define ES_DIARIZE_H
 
 #include "base/types.h"
-#include "models/campplus.h"
 #include "models/pyannet.h"
+#include "models/speaker.h"
 #include "pipeline/transcribe.h"
 #include "speech/cluster.h"
 
 /* All borrowed; started, on one arena or several. */
 typedef struct es_diarize_models {
     es_pyannet *segmentation;
-    es_campplus *campplus;
-    const es_plda *plda; /* NULL: community-1 is not to be had */
-    es_hash128 space;    /* data hash of the network's pack: whose vectors these are */
+    es_speaker *diarizer;          /* ResNet34 or CAM++ */
+    es_speaker *voice;             /* that names voices, where it is another; or NULL */
+    const es_plda *plda;           /* NULL: community-1 is not to be had */
+    es_hash128 space, voice_space; /* data hashes of the networks' packs: whose vectors these are */
 } es_diarize_models;
 
 /* 0 to go on, else the work ends with ES_ECANCELLED. what: "finding speech", "hearing voices", "telling speakers apart". */
@@ -75,6 +76,11 @@ int es_diarize_embed(es_diarize_windows *w, const es_diarize_models *m, const es
 /* *out must be empty; a recording without speech leaves it so. */
 int es_diarize_conclude(es_diarization *out, const es_diarize_windows *w, const es_diarize_models *m,
                         const es_diarize_options *o, es_err *err);
+
+/* out->voices, by m->voice, of the longest stretches in which each speaker is alone: mean of unit vectors, of unit length;
+ * zeros for somebody who never is. Does nothing where there is no such network. */
+int es_diarize_voices(es_diarization *out, const es_diarize_models *m, const es_sound *sound, const es_diarize_options *o,
+                      es_err *err);
 
 int es_diarize(es_diarization *out, const es_diarize_models *m, const es_sound *sound, const es_diarize_options *o, es_err *err);
 

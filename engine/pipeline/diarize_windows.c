@@ -2,8 +2,8 @@
  * diarize_windows.c - the first two steps of diarization: windows to classes, local speakers to vectors.
  *
  * Two passes over the sound: segmentation costs a third of the whole, and what it says may spare the rest. Windows overlap,
- * so the filter bank's frames of one are kept for the next, of which only the new ones are computed: a step is a whole
- * number of frames, and a frame's bits depend on its samples alone. Segmentation shares nothing between windows, although
+ * so the front end's rows of one are kept for the next, of which only the new ones are computed: a step is a whole number of
+ * rows, and a row's bits depend on its samples alone. Segmentation shares nothing between windows, although
  * its first convolution could be computed once for all: each window is brought to its own mean and deviation first, and
  * putting that behind the convolution gives other bits.
  *
@@ -18,15 +18,17 @@
 #include <string.h>
 #include <time.h>
 
-#include "audio/fbank.h"
+#include "audio/front.h"
 #include "speech/windows.h"
 
 enum {
     SLOTS = ES_WINDOW_SLOTS,
     FRAMES = ES_WINDOW_FRAMES,
-    ROWS = 998,    /* frames of the filter bank in a window */
-    FEWEST = 2,    /* frames alone that are too few: what 400 samples, one frame of the filter bank, come to */
-    LEAST_ROWS = 5 /* below, a vector says nothing */
+    ROWS = 998, /* of the front end in a window */
+    HOP = 160,
+    FRONT_FRAME = 400,
+    FEWEST = 2, /* frames alone that are too few: what 400 samples, one row, come to */
+    MOST_WINDOWS = 32
 };
 
 static double seconds(void)
@@ -84,54 +86,65 @@ bool es_diarize_anyone(const es_diarize_windows *w)
 
 /* ---- vectors ---- */
 
-/* Pieces on their way to the network, and the filter bank's frames of the newest window. */
+/* Windows on their way to the network, and what is asked about each. */
 typedef struct batch {
-    es_fbank *bank;
-    float *rows;   /* [998, 80] of the window that begins at frame `first` of the recording */
-    int64_t first; /* -1: none yet */
+    es_front *front;
     float *pcm;    /* room for a window's samples */
-    float *features, *answers; /* [frames, 80] and [pieces, width] of the batch */
-    int *frames;               /* [pieces] */
-    int64_t *slot;             /* [pieces] which slot of all windows' */
-    int n, n_frames;
+    float *rows;   /* [most, 998, 80] */
+    int64_t first; /* the recording's row with which the newest window begins; -1: none yet */
+    es_speaker_sound *sounds;             /* [most] */
+    uint8_t (*masks)[SLOTS][FRAMES];      /* [most] */
+    es_speaker_ask asks[SLOTS * MOST_WINDOWS];
+    int64_t slot[SLOTS * MOST_WINDOWS];   /* of all windows' */
+    float *answers;                       /* [3 * most, width] */
+    int most, n, n_asks;
 } batch;
 
 static void batch_done(batch *b)
 {
-    es_fbank_close(b->bank);
-    free(b->rows), free(b->pcm), free(b->features), free(b->answers), free(b->frames), free(b->slot);
+    if (!b) return;
+    es_front_close(b->front);
+    free(b->pcm), free(b->rows), free(b->sounds), free(b->masks), free(b->answers);
+    free(b);
 }
 
-static int batch_open(batch *b, const es_diarize_models *m, es_err *err)
+/* Enough windows for a few full steps of the network, since those that nobody speaks in do not come here. */
+static int batch_open(batch **out, es_speaker *m, es_err *err)
 {
-    size_t pieces = (size_t)es_campplus_pieces(m->campplus), frames = (size_t)es_campplus_frames(m->campplus);
-    int rc = es_fbank_open(&b->bank, ES_FBANK_POVEY, err);
+    const es_speaker_dims *dims = es_speaker_dims_of(m);
+    int windows = 4 * es_speaker_limits_of(m).rows / ROWS;
+    batch *b = calloc(1, sizeof *b);
+    int rc = b ? es_front_open(&b->front, es_speaker_front(dims), err) : ES_OK;
 
-    b->first = -1;
-    b->rows = malloc(ROWS * ES_FBANK_BINS * sizeof *b->rows);
-    b->pcm = malloc(ES_WINDOW_SAMPLES * sizeof *b->pcm);
-    b->features = malloc(frames * ES_FBANK_BINS * sizeof *b->features);
-    b->answers = malloc(pieces * ES_CAMPPLUS_VECTOR * sizeof *b->answers);
-    b->frames = malloc(pieces * sizeof *b->frames);
-    b->slot = malloc(pieces * sizeof *b->slot);
-    if (rc == ES_OK && (!b->rows || !b->pcm || !b->features || !b->answers || !b->frames || !b->slot))
-        rc = es_fail(err, ES_ENOMEM, "cannot allocate room for %zu pieces of voices", pieces);
+    *out = b;
+    if (b && rc == ES_OK) {
+        b->most = windows < 1 ? 1 : windows > MOST_WINDOWS ? MOST_WINDOWS : windows;
+        b->first = -1;
+        b->pcm = malloc(ES_WINDOW_SAMPLES * sizeof *b->pcm);
+        b->rows = malloc((size_t)b->most * ROWS * ES_FRONT_BINS * sizeof *b->rows);
+        b->sounds = malloc((size_t)b->most * sizeof *b->sounds);
+        b->masks = malloc((size_t)b->most * sizeof *b->masks);
+        b->answers = malloc((size_t)b->most * SLOTS * (size_t)dims->vector * sizeof *b->answers);
+    }
+    if (!b || (rc == ES_OK && (!b->pcm || !b->rows || !b->sounds || !b->masks || !b->answers)))
+        rc = es_fail(err, ES_ENOMEM, "cannot allocate room for the voices of %d windows", windows);
     return rc;
 }
 
-/* The rows of the window that begins at frame `first`, computing those that the window before did not have. */
+/* The rows of the next window of the batch, which begins with row `first` of the recording; those that the window before
+ * has, too, are taken from there. */
 static int take_rows(batch *b, const es_sound *sound, int64_t first, es_err *err)
 {
     int64_t kept = b->first >= 0 && first - b->first < ROWS ? ROWS - (first - b->first) : 0, n = ROWS - kept;
-    int rc;
+    float *to = b->rows + (size_t)b->n * ROWS * ES_FRONT_BINS;
+    const float *from = b->n ? to - ROWS * ES_FRONT_BINS : b->rows + (size_t)(b->most - 1) * ROWS * ES_FRONT_BINS;
+    int rc = es_sound_read(sound, (first + kept) * HOP, (n - 1) * HOP + FRONT_FRAME, b->pcm, err);
 
-    if (n == 0) return ES_OK;
-    if (kept) memmove(b->rows, b->rows + n * ES_FBANK_BINS, (size_t)(kept * ES_FBANK_BINS) * sizeof *b->rows);
-    b->first = -1;
-    rc = es_sound_read(sound, (first + kept) * ES_FBANK_HOP, (n - 1) * ES_FBANK_HOP + ES_FBANK_FRAME, b->pcm, err);
     if (rc != ES_OK) return rc;
-    es_fbank_run(b->bank, b->rows + kept * ES_FBANK_BINS, b->pcm, n);
+    if (kept) memmove(to, from + n * ES_FRONT_BINS, (size_t)(kept * ES_FRONT_BINS) * sizeof *to);
+    es_front_run(b->front, to + kept * ES_FRONT_BINS, b->pcm, (n - 1) * HOP + FRONT_FRAME);
     b->first = first;
+    b->sounds[b->n] = (es_speaker_sound){.rows = to, .n = ROWS};
     return ES_OK;
 }
 
@@ -139,13 +152,11 @@ static int take_rows(batch *b, const es_sound *sound, int64_t first, es_err *err
 static int flush(batch *b, es_diarize_windows *w, const es_diarize_models *m, es_err *err)
 {
     size_t d = (size_t)w->width;
-    int rc = b->n ? es_campplus_run(m->campplus, b->features, b->frames, b->n, b->answers, err) : ES_OK;
+    int rc = b->n_asks ? es_speaker_run(m->diarizer, b->sounds, b->asks, b->n_asks, b->answers, err) : ES_OK;
 
-    for (int i = 0; i < b->n && rc == ES_OK; i++) {
+    for (int i = 0; i < b->n_asks && rc == ES_OK; i++) {
         const float *v = b->answers + (size_t)i * d;
-        bool finite = true;
-        for (size_t j = 0; j < d; j++) finite = finite && isfinite(v[j]);
-        if (!finite) continue;
+        if (isnan(v[0])) continue; /* too little to hear */
         if (w->n_vectors == w->room) {
             size_t room = w->room ? 2 * w->room : 256;
             float *p = realloc(w->vectors, room * d * sizeof *p);
@@ -155,55 +166,44 @@ static int flush(batch *b, es_diarize_windows *w, const es_diarize_models *m, es
         memcpy(w->vectors + w->n_vectors * d, v, d * sizeof *v);
         w->row[b->slot[i]] = (int32_t)w->n_vectors++;
     }
-    b->n = b->n_frames = 0;
+    if (b->n && b->n < b->most) b->first = -1; /* the next window looks for its rows in the last place */
+    b->n = b->n_asks = 0;
     return rc;
-}
-
-/* The rows under a mask become a piece of the batch, which is run first where it is full. */
-static int add_piece(batch *b, es_diarize_windows *w, const es_diarize_models *m, const uint8_t *mask, int64_t slot, es_err *err)
-{
-    int n = 0, rc;
-
-    for (int t = 0; t < ROWS; t++) n += mask[t * FRAMES / ROWS] != 0;
-    if (n < LEAST_ROWS) return ES_OK;
-    if (b->n == es_campplus_pieces(m->campplus) || b->n_frames + n > es_campplus_frames(m->campplus))
-        if ((rc = flush(b, w, m, err)) != ES_OK) return rc;
-    float *to = b->features + (size_t)b->n_frames * ES_FBANK_BINS;
-    for (int t = 0, i = 0; t < ROWS; t++) {
-        if (!mask[t * FRAMES / ROWS]) continue;
-        memcpy(to + (size_t)i++ * ES_FBANK_BINS, b->rows + (size_t)t * ES_FBANK_BINS, ES_FBANK_BINS * sizeof *to);
-    }
-    es_fbank_center(to, n);
-    b->frames[b->n] = n, b->slot[b->n] = slot;
-    b->n++, b->n_frames += n;
-    return ES_OK;
 }
 
 int es_diarize_embed(es_diarize_windows *w, const es_diarize_models *m, const es_sound *sound, const es_diarize_options *o,
                      es_err *err)
 {
-    uint8_t mask[SLOTS][FRAMES];
     double began = seconds();
     size_t slots = (size_t)w->n * SLOTS;
-    batch b = {0};
-    int rc = batch_open(&b, m, err);
+    batch *b = NULL;
+    int rc = batch_open(&b, m->diarizer, err);
 
-    w->width = ES_CAMPPLUS_VECTOR;
+    w->width = es_speaker_dims_of(m->diarizer)->vector;
     w->row = malloc((slots + 1) * sizeof *w->row);
     w->clean = malloc((slots + 1) * sizeof *w->clean);
     if (rc == ES_OK && (!w->row || !w->clean))
         rc = es_fail(err, ES_ENOMEM, "cannot allocate the speakers of %lld windows", (long long)w->n);
     for (int64_t c = 0; c < w->n && rc == ES_OK; c++) {
         int active[SLOTS], clean[SLOTS];
-        es_windows_masks(w->classes + c * FRAMES, FEWEST, active, clean, mask);
+        es_windows_masks(w->classes + c * FRAMES, FEWEST, active, clean, b->masks[b->n]);
         for (int q = 0; q < SLOTS; q++) w->row[c * SLOTS + q] = -1, w->clean[c * SLOTS + q] = (int16_t)clean[q];
-        if (active[0] || active[1] || active[2]) rc = take_rows(&b, sound, c * w->step / ES_FBANK_HOP, err);
-        for (int q = 0; q < SLOTS && rc == ES_OK; q++)
-            if (active[q]) rc = add_piece(&b, w, m, mask[q], c * SLOTS + q, err);
-        if (rc == ES_OK) rc = tell(w, o, "hearing voices", c + 1, err);
+        if (!active[0] && !active[1] && !active[2]) continue;
+        rc = take_rows(b, sound, c * w->step / HOP, err);
+        for (int q = 0; q < SLOTS && rc == ES_OK; q++) {
+            if (!active[q]) continue;
+            b->slot[b->n_asks] = c * SLOTS + q;
+            b->asks[b->n_asks++] = (es_speaker_ask){.sound = b->n, .mask = b->masks[b->n][q], .n_mask = FRAMES};
+        }
+        b->n++;
+        if (rc == ES_OK && b->n == b->most) {
+            rc = flush(b, w, m, err);
+            if (rc == ES_OK) rc = tell(w, o, "hearing voices", c + 1, err);
+        }
     }
-    if (rc == ES_OK) rc = flush(&b, w, m, err);
+    if (rc == ES_OK) rc = flush(b, w, m, err);
+    if (rc == ES_OK) rc = tell(w, o, "hearing voices", w->n, err);
     if (o->times) o->times->embed += seconds() - began, o->times->vectors += (int64_t)w->n_vectors;
-    batch_done(&b);
+    batch_done(b);
     return rc;
 }

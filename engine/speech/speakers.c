@@ -44,26 +44,44 @@ static int by_time(const void *a, const void *b)
     return x->change - y->change;
 }
 
-int es_speakers_alone(int64_t *alone_ms, const es_turn *turns, size_t n, int speakers)
+int es_speakers_alone_turns(es_turn **out, size_t *m, const es_turn *turns, size_t n)
 {
     edge *edges = malloc((2 * n + 1) * sizeof *edges);
+    es_turn *alone = malloc((2 * n + 1) * sizeof *alone);
     int64_t sum = 0; /* of the numbers of those who speak: with one of them, it is that one */
     int speaking = 0;
 
-    if (!edges) return -1;
-    for (int s = 0; s < speakers; s++) alone_ms[s] = 0;
+    *out = NULL, *m = 0;
+    if (!edges || !alone) {
+        free(edges), free(alone);
+        return -1;
+    }
     for (size_t i = 0; i < n; i++) {
         edges[2 * i] = (edge){turns[i].start_us, turns[i].speaker, 1};
         edges[2 * i + 1] = (edge){turns[i].end_us, turns[i].speaker, -1};
     }
     if (n) qsort(edges, 2 * n, sizeof *edges, by_time);
     for (size_t i = 0; i < 2 * n; i++) {
-        if (speaking == 1) alone_ms[sum] += edges[i].at_us - edges[i - 1].at_us;
+        if (speaking == 1 && edges[i].at_us > edges[i - 1].at_us)
+            alone[(*m)++] = (es_turn){edges[i - 1].at_us, edges[i].at_us, (int)sum};
         speaking += edges[i].change;
         sum += edges[i].change * edges[i].speaker;
     }
-    for (int s = 0; s < speakers; s++) alone_ms[s] = (alone_ms[s] + 500) / 1000;
     free(edges);
+    *out = alone;
+    return 0;
+}
+
+int es_speakers_alone(int64_t *alone_ms, const es_turn *turns, size_t n, int speakers)
+{
+    es_turn *alone;
+    size_t m;
+
+    for (int s = 0; s < speakers; s++) alone_ms[s] = 0;
+    if (es_speakers_alone_turns(&alone, &m, turns, n)) return -1;
+    for (size_t i = 0; i < m; i++) alone_ms[alone[i].speaker] += alone[i].end_us - alone[i].start_us;
+    for (int s = 0; s < speakers; s++) alone_ms[s] = (alone_ms[s] + 500) / 1000;
+    free(alone);
     return 0;
 }
 

@@ -12,6 +12,8 @@ int es_speakers_order(int *order, const es_turn *turns, size_t n, int K);
 /* Gives turns their speakers' numbers; those of clusters without one must not be there. Keeps start, then speaker. */
 void es_speakers_renumber(es_turn *turns, size_t n, const int *order);
 
+/* Stretches in which one speaker alone is heard, in order of start. *out is the caller's. 0, or -1 when memory is out. */
+int es_speakers_alone_turns(es_turn **out, size_t *m, const es_turn *turns, size_t n);
 /* alone_ms [speakers]: how long each is the only one who speaks. 0, or -1 when memory is out. */
 int es_speakers_alone(int64_t *alone_ms, const es_turn *turns, size_t n, int speakers);
 
