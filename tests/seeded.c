@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "runtime/layout.h"
 #include "test.h"
 
 typedef struct writer {
@@ -152,13 +153,31 @@ static void tokenizer(writer *w, int n)
         begin, w->n_data);
 }
 
+/* start: n bytes of the header, which the tensors follow. */
+static int file_of(const writer *w, const char *path, const char *start, int n)
+{
+    size_t length = (size_t)n + w->n_header + 1, padded = (length + 8 + 63) / 64 * 64 - 8;
+    unsigned char size[8];
+    FILE *f = fopen(path, "wb");
+
+    if (!f) return -1;
+    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)padded >> (8 * i));
+    fwrite(size, 1, 8, f);
+    fwrite(start, 1, (size_t)n, f);
+    fwrite(w->header, 1, w->n_header, f);
+    fputc('}', f);
+    for (size_t i = length; i < padded; i++) fputc(' ', f);
+    fwrite(w->data, 1, w->n_data, f);
+    int rc = ferror(f) ? -1 : 0;
+    return fclose(f) ? -1 : rc;
+}
+
 int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s)
 {
     writer w = {.noise = {s->seed}, .f16 = s->f16};
     int C = s->width, multilingual = s->vocab > 51864, rc = -1;
     const char *name = s->name ? s->name : "seeded-whisper";
     char start[2048], hex[33];
-    FILE *f = NULL;
 
     for (w.pass = 0; w.pass < 2; w.pass++) {
         tensor(&w, "encoder.conv1.weight", C, 3 * s->n_mels, 0, 1.5 / sqrt(3.0 * s->n_mels));
@@ -190,20 +209,36 @@ int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s)
                  s->alignment ? ",\\\"alignment_heads\\\":" : "", s->alignment ? s->alignment : "",
                  (unsigned long long)s->seed, hex, hex);
     if (n < 0 || (size_t)n >= sizeof start) goto out;
-    size_t length = (size_t)n + w.n_header + 1, padded = (length + 8 + 63) / 64 * 64 - 8;
-    unsigned char size[8];
-    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)padded >> (8 * i));
-    f = fopen(path, "wb");
-    if (!f) goto out;
-    fwrite(size, 1, 8, f);
-    fwrite(start, 1, (size_t)n, f);
-    fwrite(w.header, 1, w.n_header, f);
-    fputc('}', f);
-    for (size_t i = length; i < padded; i++) fputc(' ', f);
-    fwrite(w.data, 1, w.n_data, f);
-    rc = ferror(f) ? -1 : 0;
+    rc = file_of(&w, path, start, n);
 out:
-    if (f && fclose(f)) rc = -1;
+    free(w.header);
+    free(w.data);
+    return rc;
+}
+
+/* Matrices as those of Whisper; of the vectors, what multiplies is near one and what adds near zero. */
+int es_seeded_write(const char *path, const char *architecture, const char *config, const es_plan *plan, uint64_t seed)
+{
+    const es_model *m = plan->models[0];
+    writer w = {.noise = {seed}};
+    char start[2048], hex[33];
+    int rc = -1;
+
+    for (int i = 0; i < m->n_items; i++) {
+        const es_item *t = &m->items[i];
+        const char *last = strrchr(t->name, '.');
+        bool factor = last && (!strcmp(last, ".scale") || !strcmp(last, ".weight"));
+        if (t->kind == ES_ITEM_MATRIX) tensor(&w, t->name, t->O, t->I, 0, 1.3 / sqrt((double)t->I));
+        if (t->kind == ES_ITEM_VECTOR) tensor(&w, t->name, t->O, 0, factor ? 1 : 0, 0.1);
+    }
+    if (w.failed) goto out;
+    es_hash_hex(hex, es_hash_bytes(w.data, w.n_data));
+    int n = snprintf(start, sizeof start,
+                     "{\"__metadata__\":{\"earshot_pack\":\"1\",\"architecture\":\"%s\",\"name\":\"seeded-%s\",\"config\":\"%s\","
+                     "\"source\":\"seed %llu\",\"source_hash\":\"%s\",\"data_hash\":\"%s\",\"converter\":\"1\"}",
+                     architecture, architecture, config, (unsigned long long)seed, hex, hex);
+    if (n > 0 && (size_t)n < sizeof start) rc = file_of(&w, path, start, n);
+out:
     free(w.header);
     free(w.data);
     return rc;

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/plan.h"
+
 typedef struct es_seeded_whisper {
     uint64_t seed;
     int width, layers;     /* a multiple of 64; of each stack */
@@ -19,5 +21,9 @@ typedef struct es_seeded_whisper {
 
 /* 0, or -1 when the file cannot be written. */
 int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s);
+
+/* A pack of any architecture, f32, with the tensors that a model names when it is planned without weights: `model` is the
+ * only one of that plan. config: JSON with its quotes escaped, as it stands in the header. */
+int es_seeded_write(const char *path, const char *architecture, const char *config, const es_plan *plan, uint64_t seed);
 
 #endif
