@@ -1,5 +1,6 @@
 /*
- * cmd_embed.c - `earshot embed` and `earshot tokenize`: a text a line in, a vector or its token ids a line out.
+ * cmd_embed.c - `earshot embed` and `earshot tokenize`: a text a line in, a vector or its token ids a line out; and
+ * `earshot bench embed`.
  *
  * Lines end at LF and nowhere else; what is between two of them is a text, byte by byte, be it empty. A last line without
  * its LF is a line.
@@ -288,4 +289,33 @@ int cli_run_tokenize(const cli_settings *s)
     free(ids);
     es_tokenizer_close(tokenizer);
     return code;
+}
+
+int cli_run_bench_embed(const cli_settings *s)
+{
+    es_encoder_bench_options options = ES_ENCODER_BENCH_OPTIONS;
+    es_encoder_options encoder;
+    es_error error = {0};
+    char *text = NULL;
+    size_t bytes = 0;
+    int code = encoder_options(&encoder, s);
+
+    if (code != CLI_OK) return code;
+    if (s->synthetic && s->model) {
+        cli_say("--synthetic makes a model up, and --model names one: only one of them can be measured");
+        return CLI_USAGE;
+    }
+    if (s->sweep && (s->device || s->batch_size)) {
+        cli_say("--sweep chooses devices and batch sizes itself");
+        return CLI_USAGE;
+    }
+    options.encoder = &encoder;
+    options.synthetic = s->synthetic;
+    options.tokens = (int)s->tokens;
+    options.texts = (int)s->texts;
+    options.sweep = s->sweep;
+    if (es_encoder_bench(&options, s->json ? "json" : "text", &text, &bytes, &error)) return cli_fail(&error);
+    fwrite(text, 1, bytes, stdout);
+    es_free(text);
+    return CLI_OK;
 }

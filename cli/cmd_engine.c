@@ -124,6 +124,7 @@ int cli_run_bench(const cli_settings *s)
     size_t bytes = 0;
     int code = CLI_OK;
 
+    if (!strcmp(s->args[0], "embed")) return cli_run_bench_embed(s);
     if (s->synthetic) return bench_synthetic(s);
     cli_engine_options(&options, s);
     cli_speech_options(&speech, s);

@@ -49,6 +49,9 @@ enum {
     OPT_IDS,
     OPT_QUERY,
     OPT_LONG,
+    OPT_TOKENS,
+    OPT_TEXTS,
+    OPT_SWEEP,
     OPT_TO_VECTORS,
     OPT_VECTOR_FORMAT,
     OPT_WITH,
@@ -139,6 +142,10 @@ const cli_option cli_options[] = {
     [OPT_LONG] = {"long", 0, CLI_CHOICE, NULL, "truncate|split", AT(long_texts), 0, 0,
                   "Texts longer than the model or the plan takes: truncate, the default, leaves out their end; split computes "
                   "them in parts of equal length and takes the mean of the parts' vectors, weighted by their tokens."},
+    [OPT_TOKENS] = {"tokens", 0, CLI_INT, "N", NULL, AT(tokens), 1, 32768, "embed: tokens of each text; 64 by default."},
+    [OPT_TEXTS] = {"texts", 0, CLI_INT, "N", NULL, AT(texts), 1, 1000000, "embed: texts of each run; the batch by default."},
+    [OPT_SWEEP] = {"sweep", 0, CLI_FLAG, NULL, NULL, AT(sweep), 0, 0,
+                   "embed: a table, the CPU at 128 texts together, a GPU at 32, 64, 96, 128 and 256."},
     [OPT_TO_VECTORS] = {"output", 'o', CLI_FILE, "FILE", NULL, AT(output), 0, 0,
                         "Where the vectors go. Without it, or with -: standard output."},
     [OPT_VECTOR_FORMAT] = {"format", 'f', CLI_CHOICE, NULL, "npy|jsonl", AT(format), 0, 0,
@@ -147,7 +154,8 @@ const cli_option cli_options[] = {
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
                   "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0 ..."},
     [OPT_SYNTHETIC] = {"synthetic", 0, CLI_TEXT, "NAME", NULL, AT(synthetic), 0, 0,
-                       "Measure an architecture by name, with noise for weights and noise to hear."},
+                       "Measure an architecture by name, with noise for weights and noise to hear or to read: for embed "
+                       "gte-qwen2-1.5b, gte-qwen2-7b or minilm."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
@@ -229,14 +237,19 @@ const cli_command cli_commands[] = {
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",
      "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
-    {"bench", "FILE|asr", 1, 1, "file", ENGINE | SPEECH | BIT(OPT_SYNTHETIC) | BIT(OPT_JSON) | TALK,
+    {"bench", "FILE|asr|embed", 1, 1, "file",
+     ENGINE | SPEECH | BIT(OPT_MODEL) | BIT(OPT_BATCH_SIZE) | BIT(OPT_SYNTHETIC) | BIT(OPT_TOKENS) | BIT(OPT_TEXTS) |
+         BIT(OPT_SWEEP) | BIT(OPT_JSON) | TALK,
      "run the main job on one file and say what it cost",
      "Seconds of each stage, how many times real time, and the peak of memory. The library used for it is a new one "
      "and is removed.\n\n"
      "asr with --synthetic measures a speech model of a released size without its weights: windows of 30 s a second at "
-     "the batch that the budget allows, 100 tokens each, and what mel, encoder, cross keys and decoder take of it.",
+     "the batch that the budget allows, 100 tokens each, and what mel, encoder, cross keys and decoder take of it.\n\n"
+     "embed measures the text encoder, the one of the folder of models or a made-up one: texts and tokens a second, "
+     "arithmetic, memory. (A file called embed is ./embed.)",
      "earshot bench talk.mp4\n"
-     "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G", cli_run_bench},
+     "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G\n"
+     "earshot bench embed --synthetic gte-qwen2-1.5b --texts 16", cli_run_bench},
     {"doctor", "", 0, 0, "", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_JSON) | TALK,
      "say what this machine and its models offer",
      "Processor, GPU or why not, versions of the libraries, the packs and whether their bytes are whole.",

@@ -18,6 +18,8 @@ typedef struct cli_settings {
         *task, *prompt, *name, *dtype, *attention, *with, *svg, *output, *format;
     const char *long_texts;   /* "truncate" | "split" */
     const char *synthetic;    /* an architecture */
+    int64_t tokens, texts;
+    bool sweep;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     double temperature; /* < 0: with fallback */
@@ -96,6 +98,7 @@ int cli_run_embed(const cli_settings *s);
 int cli_run_tokenize(const cli_settings *s);
 int cli_run_plan(const cli_settings *s);
 int cli_run_bench(const cli_settings *s);
+int cli_run_bench_embed(const cli_settings *s); /* cmd_embed.c, for `bench embed` */
 int cli_run_doctor(const cli_settings *s);
 int cli_run_version(const cli_settings *s);
 int cli_run_help(const cli_settings *s);

@@ -302,6 +302,18 @@ ES_API int es_encoder_embed(es_encoder *encoder, const char *const *texts, const
 /* The same of token ids as they are, nothing added: text i is ids[bounds[i] .. bounds[i + 1]), at least one. */
 ES_API int es_encoder_embed_ids(es_encoder *encoder, const int32_t *ids, const size_t *bounds, size_t n, float *vectors,
                                 es_error *error);
+/* Measures texts and tokens a second and memory, as "text" or "json". */
+typedef struct es_encoder_bench_options {
+    size_t size;
+    const es_encoder_options *encoder; /* batch_size 0: 128; NULL: the defaults */
+    const char *synthetic; /* instead of a pack: "gte-qwen2-1.5b", "gte-qwen2-7b" or "minilm", of seeded weights; or NULL */
+    int tokens;            /* of each text; 0: 64 */
+    int texts;             /* of each run; 0: the batch size */
+    bool sweep;            /* the CPU at 128 texts together, and the GPU, where there is one, at 32, 64, 96, 128 and 256 */
+} es_encoder_bench_options;
+#define ES_ENCODER_BENCH_OPTIONS {.size = sizeof(es_encoder_bench_options)}
+ES_API int es_encoder_bench(const es_encoder_bench_options *options, const char *format, char **text, size_t *bytes,
+                            es_error *error);
 /* Token ids of a text alone, without what the model's frame adds; added tokens that it spells are recognised. At most room
  * are written; *n: how many there are. */
 ES_API int es_encoder_tokenize(const es_encoder *encoder, const char *text, size_t bytes, int32_t *ids, size_t room,

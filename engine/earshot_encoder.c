@@ -2,44 +2,52 @@
  * earshot_encoder.c - the public door, part for meaning: texts and token ids as vectors.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "door.h"
+#include "pipeline/bench_embed.h"
 #include "pipeline/embedding.h"
 
 struct es_encoder {
     es_embedding *embedding;
 };
 
-int es_encoder_open(es_encoder **out, const es_encoder_options *options, es_error *error)
+/* The room's options from a caller's; models_room holds the default folder where none is named. */
+static int inner_options(es_embedding_options *out, const es_encoder_options *options, char *models_room, size_t room, es_err *err)
 {
     es_encoder_options o = ES_ENCODER_OPTIONS;
+
+    if (!es_door_options(&o, sizeof o, options)) return es_fail(err, ES_EARG, "es_encoder_options has no valid size");
+    if (o.threads < 0 || o.threads > 1024) return es_fail(err, ES_EARG, "%d is no number of threads", o.threads);
+    if (o.batch_size < 0) return es_fail(err, ES_EARG, "%d is no number of texts", o.batch_size);
+    if (!o.models) {
+        es_error place = {0};
+        int rc = es_default_models(models_room, room, &place);
+        if (rc != ES_OK) return es_fail(err, rc, "%s", place.text);
+        o.models = models_room;
+    }
+    *out = (es_embedding_options){.models = o.models,
+                                  .model = o.model,
+                                  .device = o.device,
+                                  .device_from = o.device_from,
+                                  .budget = o.budget,
+                                  .threads = o.threads,
+                                  .texts = o.batch_size,
+                                  .split = o.split};
+    return ES_OK;
+}
+
+int es_encoder_open(es_encoder **out, const es_encoder_options *options, es_error *error)
+{
+    es_embedding_options inner;
     es_encoder *e = NULL;
     es_err err = {0};
     char models[4096];
-    int rc = ES_OK;
+    int rc = inner_options(&inner, options, models, sizeof models, &err);
 
     *out = NULL;
-    if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_encoder_options has no valid size");
-    if (rc == ES_OK && (o.threads < 0 || o.threads > 1024)) rc = es_fail(&err, ES_EARG, "%d is no number of threads", o.threads);
-    if (rc == ES_OK && o.batch_size < 0) rc = es_fail(&err, ES_EARG, "%d is no number of texts", o.batch_size);
-    if (rc == ES_OK && !o.models) {
-        es_error place = {0};
-        rc = es_default_models(models, sizeof models, &place);
-        if (rc != ES_OK) rc = es_fail(&err, rc, "%s", place.text);
-        o.models = models;
-    }
     if (rc == ES_OK && !(e = calloc(1, sizeof *e))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
-    if (rc == ES_OK) {
-        const es_embedding_options inner = {.models = o.models,
-                                            .model = o.model,
-                                            .device = o.device,
-                                            .device_from = o.device_from,
-                                            .budget = o.budget,
-                                            .threads = o.threads,
-                                            .texts = o.batch_size,
-                                            .split = o.split};
-        rc = es_embedding_open(&e->embedding, &inner, &err);
-    }
+    if (rc == ES_OK) rc = es_embedding_open(&e->embedding, &inner, &err);
     if (rc == ES_OK) {
         *out = e;
         e = NULL; /* the caller's from here on */
@@ -81,4 +89,26 @@ int es_encoder_tokenize(const es_encoder *encoder, const char *text, size_t byte
     es_err err = {0};
 
     return es_door_give(error, es_embedding_tokenize(encoder->embedding, text, bytes, ids, room, n, &err), &err);
+}
+
+int es_encoder_bench(const es_encoder_bench_options *options, const char *format, char **text, size_t *bytes, es_error *error)
+{
+    es_encoder_bench_options o = ES_ENCODER_BENCH_OPTIONS;
+    es_bench_embed_options inner = {0};
+    es_err err = {0};
+    char models[4096];
+    bool json = format && !strcmp(format, "json");
+    int rc = ES_OK;
+
+    *text = NULL, *bytes = 0;
+    if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_encoder_bench_options has no valid size");
+    if (rc == ES_OK && format && !json && strcmp(format, "text")) rc = es_fail(&err, ES_EARG, "figures come as text or json");
+    if (rc == ES_OK && (o.tokens < 0 || o.texts < 0)) rc = es_fail(&err, ES_EARG, "%d texts of %d tokens cannot be", o.texts, o.tokens);
+    if (rc == ES_OK) rc = inner_options(&inner.encoder, o.encoder, models, sizeof models, &err);
+    inner.encoder.synthetic = o.synthetic;
+    inner.tokens = o.tokens;
+    inner.texts = o.texts;
+    inner.sweep = o.sweep;
+    if (rc == ES_OK) rc = es_bench_embed(&inner, json, text, bytes, &err);
+    return es_door_give(error, rc, &err);
 }

@@ -537,6 +537,47 @@ static void one_folder_for_all(void)
     RUN(2, "npy|jsonl", "embed --model minilm.pack --format csv texts");
 }
 
+/* Figures in the forms they come in; the same vectors whatever the batch and the threads are. */
+static void bench(void)
+{
+    char hash[3][40] = {"", "", ""};
+    static const char *const how[3] = {"--batch-size 2 --threads 1", "--batch-size 4", "--sweep"};
+    es_json *j = NULL;
+    es_err err = {0};
+    size_t n;
+
+    folder = es_test_folder();
+    for (int i = 0; i < 3; i++) {
+        double rate = 0;
+        int64_t tokens = 0, arena = 0, peak = 0;
+        RUN(0, NULL, "bench embed -q --synthetic minilm --tokens 5 --texts 3 --json %s", how[i]);
+        char *out = slurp(at("out"), &n);
+        CHECK(es_json_parse(&j, out, n, "bench", &err) == ES_OK, "%s", err.text);
+        const es_json_node *root = es_json_root(j), *row = es_json_first(es_json_get(root, "rows"));
+        CHECK_STR(es_json_string(es_json_get(root, "model")), "minilm");
+        CHECK(es_json_int(es_json_get(root, "tokens"), 0, 100, &tokens) && tokens == 5, "%d tokens", (int)tokens);
+        CHECK(es_json_number(es_json_get(row, "texts_per_second"), &rate) && rate > 0, "%g texts a second", rate);
+        CHECK(es_json_int(es_json_get(row, "arena_bytes"), 40000000, 200000000, &arena), "an arena of %lld", (long long)arena);
+        CHECK(es_json_int(es_json_get(row, "peak_bytes"), arena, INT64_MAX >> 11, &peak), "a peak of %lld below the arena", (long long)peak);
+        const char *h = es_json_string(es_json_get(row, "vectors_hash"));
+        snprintf(hash[i], sizeof hash[i], "%s", h ? h : "");
+        CHECK(i < 2 || es_json_string(es_json_get(root, "no_cuda")) || es_json_count(es_json_get(root, "rows")) == 6, "a sweep of %d rows",
+              es_json_count(es_json_get(root, "rows")));
+        es_json_close(j);
+        free(out);
+    }
+    CHECK(*hash[0] && !strcmp(hash[0], hash[1]) && !strcmp(hash[0], hash[2]), "vectors %s, %s, %s", hash[0], hash[1], hash[2]);
+    RUN(0, NULL, "bench embed -q --synthetic minilm --tokens 5 --texts 3");
+    char *out = slurp(at("out"), &n);
+    CHECK(strstr(out, "minilm with seeded weights, texts of 5 tokens") && strstr(out, "texts/s") && strstr(out, "peak MiB"), "%s", out);
+    free(out);
+    RUN(2, "gte-qwen2-1.5b", "bench embed --synthetic gte");
+    RUN(2, "a text of minilm has 256 tokens at most", "bench embed --synthetic minilm --tokens 257");
+    RUN(2, "only one of them", "bench embed --synthetic minilm --model x.pack");
+    RUN(2, "--sweep chooses", "bench embed --synthetic minilm --sweep --batch-size 3");
+    RUN(3, "budget", "bench embed --synthetic gte-qwen2-1.5b --budget 1G");
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
@@ -548,6 +589,7 @@ int main(int argc, char **argv)
         {"ids_as_they_are", ids_as_they_are},
         {"qwen2_and_its_frame", qwen2_and_its_frame},
         {"one_folder_for_all", one_folder_for_all},
+        {"bench", bench},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

@@ -417,6 +417,54 @@ static void wrong_tokens_are_refused(void)
     rig_close(&g);
 }
 
+/* Models of sizes alone: the same bits from the same seed and others from another, numbers that neither vanish nor overflow
+ * over many layers, texts that differ. */
+static void seeded_weights(void)
+{
+    static const es_embedder_dims kinds[] = {
+        {.qwen2 = true, .d_model = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .layers = 28, .mlp = 704, .vocab = 1000, .positions = 512,
+         .longest = 512, .theta = 1e6, .eps = 1e-6f, .mask = ES_MASK_NONE, .pooling = ES_POOL_LAST},
+        {.d_model = 96, .heads = 3, .kv_heads = 3, .head_dim = 32, .layers = 12, .mlp = 384, .vocab = 1000, .positions = 512,
+         .longest = 256, .eps = 1e-12f, .mask = ES_MASK_NONE, .pooling = ES_POOL_MEAN},
+    };
+    static float have[3][2 * 256];
+    int32_t tokens[40], bounds[3] = {0, 16, 40};
+
+    for (int i = 0; i < 40; i++) tokens[i] = (i * 389 + 17) % 1000;
+    for (int k = 0; k < 2; k++) {
+        int d = kinds[k].d_model;
+        for (int i = 0; i < 3; i++) {
+            rig g = {.dims = kinds[k]};
+            es_fault fault = {0};
+            es_embedder_limits limits = {.tokens = 64, .texts = 4, .keep = true};
+            bool made = !es_plan_open(&g.p, ES_CPU, 1, &g.err) &&
+                        !es_embedder_plan(&g.m, g.p, "seeded", NULL, &g.dims, limits, &g.err) && !es_plan_finish(g.p, 0, &g.err) &&
+                        !es_device_open(&g.d, ES_CPU, 0, 1, NULL, &fault) && !es_arena_open(&g.a, g.p, g.d, &g.err);
+            CHECK(made, "%s%s", g.err.text, fault.text);
+            if (made) {
+                CHECK(es_arena_load(g.a, &g.err) == ES_EMODEL && strstr(g.err.text, "no weights"), "weights came from nowhere");
+                CHECK(es_arena_seed(g.a, i == 2 ? 8 : 7, &g.err) == ES_OK, "%s", g.err.text);
+                es_embedder_start(g.m, g.a);
+                CHECK(es_embedder_step(g.m, tokens, bounds, 2, have[i], &g.err) == ES_OK, "%s", g.err.text);
+                size_t each = 64 * (size_t)d;
+                float *x = malloc((size_t)(g.dims.layers + 1) * each * sizeof *x);
+                es_state_get(g.a, es_embedder_debug(g.m), 0, x, (size_t)(g.dims.layers + 1) * each * sizeof *x);
+                double sum = 0;
+                for (int j = 0; j < 40 * d; j++) sum += pow((double)x[(size_t)g.dims.layers * each + (size_t)j], 2);
+                double rms = sqrt(sum / (40 * d));
+                CHECK(rms > 0.1 && rms < 1000, "x is %g after %d layers", rms, g.dims.layers);
+                free(x);
+            }
+            rig_close(&g);
+        }
+        CHECK(!memcmp(have[0], have[1], 2 * (size_t)d * sizeof(float)), "other bits from the same seed");
+        CHECK(memcmp(have[0], have[2], 2 * (size_t)d * sizeof(float)) != 0, "the same bits from another seed");
+        double dot = 0, norm = 0;
+        for (int j = 0; j < d; j++) dot += (double)have[0][j] * (double)have[0][d + j], norm += (double)have[0][j] * (double)have[0][j];
+        CHECK(fabs(norm - 1) < 1e-5 && fabs(dot) < 0.999, "norm %g, cosine of two texts %g", norm, dot);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
@@ -425,6 +473,7 @@ int main(int argc, char **argv)
         {"qwen2_b", qwen2_b},
         {"qwen2_c", qwen2_c},
         {"presets", presets},
+        {"seeded_weights", seeded_weights},
         {"many_texts_under_a_small_plan", many_texts_under_a_small_plan},
         {"wrong_tokens_are_refused", wrong_tokens_are_refused},
     };

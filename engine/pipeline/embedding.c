@@ -25,13 +25,14 @@
 #include "text/tokens.h"
 
 /* Tokens of a step. Past a few thousand a step only gets longer; Qwen2's models take texts of 8192 tokens by default. */
-enum { TOKENS_BERT = 4096, TOKENS_QWEN2 = 8192, LEAST_TOKENS = 64, TEXTS = 256, MOST_TEXTS = 4096 };
+enum { TOKENS_BERT = 4096, TOKENS_QWEN2 = 8192, LEAST_TOKENS = 64, TEXTS = 256, MOST_TEXTS = 4096, SEED = 1 };
 
 struct es_embedding {
     es_embedding_options options; /* its texts are not kept */
     es_device_choice where;
     char name[64];
     es_weights *pack; /* until ready */
+    bool seeded;      /* a preset: there is no pack */
     bool within;      /* the model is another's: no plan, device and arena here */
     es_embedder_dims dims;
     es_tokens *tokens; /* NULL: the pack takes ids only */
@@ -39,6 +40,7 @@ struct es_embedding {
     es_device *device;
     es_arena *arena;
     es_embedder *embedder;
+    char device_name[128];
     int32_t *ids;    /* [step tokens + longest]: the step's, then room for the next text */
     int32_t *bounds; /* [step texts + 1] */
     es_embedder_limits limits;
@@ -72,6 +74,19 @@ static int open_tokens(es_embedding *e, const es_weights *pack, es_err *err)
     return es_tokens_open(&e->tokens, &tables, es_pack_config(pack), es_weights_path(pack), err);
 }
 
+static int open_preset(es_embedding *e, const char *name, es_err *err)
+{
+    char list[256] = "", shown[64];
+    size_t n = 0;
+
+    snprintf(e->name, sizeof e->name, "%s", name);
+    if (es_embedder_preset(&e->dims, name)) return ES_OK;
+    for (int i = 0; es_embedder_preset_name(i) && n + 64 < sizeof list; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", es_embedder_preset_name(i));
+    return es_fail(err, ES_EARG, "there is no text encoder called %s to be made up; there are %s",
+                   es_printable(shown, sizeof shown, name), list);
+}
+
 int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err)
 {
     es_embedding *e = calloc(1, sizeof *e);
@@ -82,14 +97,20 @@ int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err 
     if (rc == ES_OK) {
         e->options = *o;
         e->options.models = e->options.model = e->options.device = e->options.device_from = NULL; /* not ours to keep */
+        e->options.synthetic = NULL;
+        e->seeded = o->synthetic != NULL;
         rc = es_session_choose_named(&e->where, o->device, o->device_from ? o->device_from : "--device", true, err);
     }
-    if (rc == ES_OK) rc = choose(&path, o, err);
-    if (rc == ES_OK) rc = es_pack_open(&e->pack, path, err);
-    if (rc == ES_OK) rc = es_embedder_dims_read(&e->dims, e->pack, err);
-    if (rc == ES_OK) rc = open_tokens(e, e->pack, err);
+    if (rc == ES_OK && o->synthetic) {
+        rc = open_preset(e, o->synthetic, err);
+    } else {
+        if (rc == ES_OK) rc = choose(&path, o, err);
+        if (rc == ES_OK) rc = es_pack_open(&e->pack, path, err);
+        if (rc == ES_OK) rc = es_embedder_dims_read(&e->dims, e->pack, err);
+        if (rc == ES_OK) rc = open_tokens(e, e->pack, err);
+        if (rc == ES_OK) snprintf(e->name, sizeof e->name, "%s", es_pack_name(e->pack));
+    }
     if (rc == ES_OK) {
-        snprintf(e->name, sizeof e->name, "%s", es_pack_name(e->pack));
         *out = e;
         e = NULL; /* the caller's from here on */
     }
@@ -196,10 +217,11 @@ int es_embedding_ready(es_embedding *e, es_err *err)
     if (e->where.why_cpu[0]) es_log(ES_LOG_INFO, "the text encoder runs on the CPU: %s", e->where.why_cpu);
     if (es_device_open(&e->device, e->where.backend, e->where.index, e->options.threads, NULL, &why)) return device_fault(&why, err);
     es_device_describe(e->device, &facts);
+    snprintf(e->device_name, sizeof e->device_name, "%s", facts.name);
     if (!budget) budget = es_session_default_budget(e->where.backend, facts.bytes_free);
     rc = plan_steps(e, budget, err);
     if (rc == ES_OK) rc = es_arena_open(&e->arena, e->plan, e->device, err);
-    if (rc == ES_OK) rc = es_arena_load(e->arena, err);
+    if (rc == ES_OK) rc = e->seeded ? es_arena_seed(e->arena, SEED, err) : es_arena_load(e->arena, err);
     if (rc == ES_OK && es_device_sync(e->device, &why)) rc = device_fault(&why, err);
     if (rc != ES_OK) return rc;
     es_embedder_start(e->embedder, e->arena);
@@ -237,6 +259,35 @@ uint64_t es_embedding_arena_bytes(const es_embedding *e)
 
     if (e->plan && e->ready) es_plan_totals_get(e->plan, &totals);
     return totals.arena;
+}
+
+const char *es_embedding_name(const es_embedding *e)
+{
+    return e->name;
+}
+
+const char *es_embedding_device_name(const es_embedding *e)
+{
+    return e->device_name;
+}
+
+bool es_embedding_on_cpu(const es_embedding *e)
+{
+    return e->where.backend == ES_CPU;
+}
+
+int es_embedding_vocabulary(const es_embedding *e)
+{
+    return e->dims.vocab;
+}
+
+double es_embedding_flops(const es_embedding *e, int tokens)
+{
+    const es_embedder_dims *d = &e->dims;
+    double C = d->d_model, Q = d->heads * d->head_dim, KV = d->kv_heads * d->head_dim, N = tokens;
+    double weights = C * (Q + 2 * KV) + Q * C + (d->qwen2 ? 3 : 2) * C * d->mlp, pairs = d->mask == ES_MASK_CAUSAL ? N * (N + 1) / 2 : N * N;
+
+    return d->layers * (2 * weights * N + 4 * Q * pairs);
 }
 
 /* ---- texts to ids ---- */
@@ -316,11 +367,16 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void tell_rate(size_t n, double began)
+static es_log_level note(const es_embedding *e)
+{
+    return e->options.hushed ? ES_LOG_INFO : ES_LOG_NOTE;
+}
+
+static void tell_rate(const es_embedding *e, size_t n, double began)
 {
     double seconds = now() - began;
 
-    es_log(ES_LOG_NOTE, "Embedding generation: %zu texts in %.2f s (%.1f texts/sec)", n, seconds,
+    es_log(note(e), "Embedding generation: %zu texts in %.2f s (%.1f texts/sec)", n, seconds,
            seconds > 0 ? (double)n / seconds : 0.0);
 }
 
@@ -419,10 +475,10 @@ int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *
 
     if (rc == ES_OK) rc = es_embedding_ready(e, err);
     if (rc != ES_OK) return rc;
-    es_log(ES_LOG_NOTE, "Processing embedding batch: %zu total texts", n);
+    es_log(note(e), "Processing embedding batch: %zu total texts", n);
     began = now();
     rc = (e->options.split ? split_texts : cut_texts)(&s, texts, bytes, n, query, err);
-    if (rc == ES_OK) tell_rate(n, began);
+    if (rc == ES_OK) tell_rate(e, n, began);
     return rc;
 }
 
@@ -443,7 +499,7 @@ int es_embedding_ids(es_embedding *e, const int32_t *ids, const size_t *bounds, 
                 return es_fail(err, ES_EARG, "token %zu of text %zu is %d: %s has 0 to %d", k - bounds[i] + 1, i + 1, ids[k],
                                e->name, e->dims.vocab - 1);
     }
-    es_log(ES_LOG_NOTE, "Processing embedding batch: %zu total texts", n);
+    es_log(note(e), "Processing embedding batch: %zu total texts", n);
     double began = now();
     for (size_t i = 0; i < n && rc == ES_OK; i++) {
         size_t length = bounds[i + 1] - bounds[i], used = s.texts ? (size_t)e->bounds[s.texts] : 0;
@@ -451,6 +507,6 @@ int es_embedding_ids(es_embedding *e, const int32_t *ids, const size_t *bounds, 
         rc = take(&s, (int)length, err);
     }
     if (rc == ES_OK) rc = flush(&s, err);
-    if (rc == ES_OK) tell_rate(n, began);
+    if (rc == ES_OK) tell_rate(e, n, began);
     return rc;
 }

@@ -26,6 +26,8 @@ typedef struct es_embedding_options {
     int threads;        /* of the CPU; 0: its cores */
     int texts;          /* of one step, at most; 0: a default. How many tokens a step has follows from the budget */
     bool split;         /* longer texts are computed in parts; else they lose their end */
+    bool hushed;        /* the notes of a batch are told as information only */
+    const char *synthetic; /* a preset's name (es_embedder_preset): seeded weights, no pack, ids only; NULL: a pack */
 } es_embedding_options;
 
 int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err);
@@ -43,6 +45,12 @@ int es_embedding_takes(const es_embedding *e); /* tokens of a text as the model 
 /* Once ready: tokens that one text may have, the frame counted, and bytes of the arena. */
 int es_embedding_longest(const es_embedding *e);
 uint64_t es_embedding_arena_bytes(const es_embedding *e);
+const char *es_embedding_name(const es_embedding *e); /* of the pack or preset */
+const char *es_embedding_device_name(const es_embedding *e); /* once ready */
+bool es_embedding_on_cpu(const es_embedding *e);
+int es_embedding_vocabulary(const es_embedding *e); /* ids it knows */
+/* Multiplications and additions of a text of that many tokens, two for each weight, attention included. */
+double es_embedding_flops(const es_embedding *e, int tokens);
 
 /* Ids of the text alone, as es_tokens_plain; *n: how many there are. ES_EMODEL where the pack has no tokenizer. */
 int es_embedding_tokenize(const es_embedding *e, const char *text, size_t bytes, int32_t *ids, size_t room, size_t *n,
