@@ -226,6 +226,49 @@ static void check_owned(checking *c, const char *what, es_bytes key, size_t at, 
         tell(c, "%s %s: no recording belongs to it", what, key_hex(hex, key));
 }
 
+/* Names for voices. */
+static void check_people(checking *c, int table, es_bytes key, es_bytes value)
+{
+    es_err note = {0};
+    es_profile person = {.n = 0};
+    es_space space;
+    es_saying saying;
+    es_identity identity;
+    uint32_t rules;
+    char hex[80];
+    int rc = ES_OK;
+
+    switch (table) {
+    case ES_TABLE_PEOPLE:
+        rc = es_record_read_person(value, &person, &note);
+        es_hash128 h = es_person_of(person.name);
+        if (!rc && (key.n != sizeof h.b || memcmp(key.p, h.b, sizeof h.b)))
+            tell(c, "person %s: the key is not the hash of the name", key_hex(hex, key));
+        for (size_t i = 0; i < person.n; i++)
+            if (!es_inside_has_prefix(c->x, ES_TABLE_SPACES, (es_bytes){person.clips[i].space.b, sizeof person.clips[i].space.b}))
+                tell(c, "person %s: the model of vector %zu is not known", key_hex(hex, key), i + 1);
+        es_profile_done(&person);
+        break;
+    case ES_TABLE_SPACES:
+        rc = es_record_read_space(value, &space, &note);
+        if (key.n != sizeof(es_hash128)) tell(c, "space %s: the key is no hash", key_hex(hex, key));
+        break;
+    case ES_TABLE_SAYINGS:
+        rc = es_record_read_saying(value, &saying, &note);
+        check_owned(c, "saying", key, 0, 14);
+        break;
+    default:
+        if (key.n == 5 && !memcmp(key.p, "fresh", 5)) {
+            rc = es_record_read_derived(value, &rules, &note);
+        } else {
+            rc = es_record_read_identity(value, &identity, &note);
+            check_owned(c, "identity", key, 0, 14);
+        }
+        break;
+    }
+    if (rc) tell(c, "%s %s: %s", es_table_name(table), key_hex(hex, key), note.text);
+}
+
 static int check_record(checking *c, int table, es_bytes key, es_bytes value, es_err *err)
 {
     es_err note = {0};
@@ -250,6 +293,10 @@ static int check_record(checking *c, int table, es_bytes key, es_bytes value, es
         if (es_record_read_file(value, &f, &note)) tell(c, "file %s: %s", key_hex(hex, key), note.text);
         break;
     case ES_TABLE_TIMES: check_time(c, key, value); break;
+    case ES_TABLE_PEOPLE:
+    case ES_TABLE_SPACES:
+    case ES_TABLE_SAYINGS:
+    case ES_TABLE_IDENTITIES: check_people(c, table, key, value); break;
     default: break;
     }
     return ES_OK;

@@ -13,6 +13,8 @@
  *   passages     media 8, track 2, number 4              terms     media 8, track 2
  *   vectors      use 2, space 16, media 8, track 2, part 4
  *   words        term, 0, media 8, track 2
+ *   people       hash of the name 16                     spaces    space 16
+ *   sayings      media 8, track 2, speaker 4             identities  the same; "fresh" while they follow from the rest
  *
  * Vectors are sorted by space, so that a search reads one stretch of the file; their keys are of an even length, after
  * which LMDB puts a value on an even address. A term begins with a byte that says which kind it is and holds no zero.
@@ -86,6 +88,12 @@ int es_inside_delete_vectors(es_txn *x, enum es_use use, es_bytes recording, es_
 int es_inside_next_space(es_txn *x, enum es_use use, es_hash128 *space, es_err *err);
 bool es_hash_step(es_hash128 *h); /* to the next one; false past the last */
 bool es_hash_none(es_hash128 h);  /* all zeros */
+
+/* voices.c. Conclusions about voices no longer follow from what is stored; and drops what is known of the voices of
+ * recordings whose keys start so, before their results are deleted. next: who speaks in the one recording according to the
+ * results that replace them: what the user said stays where it is the same; NULL: nothing replaces them. */
+int es_inside_voices_stale(es_txn *x, es_err *err);
+int es_inside_voices_drop(es_txn *x, es_bytes prefix, const es_diarization *next, es_err *err);
 
 /* passages.c */
 int es_inside_put_passages(es_txn *x, es_record *r, es_hash128 content, int track, const es_passages *p, es_err *err);

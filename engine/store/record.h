@@ -16,6 +16,7 @@
 #ifndef ES_RECORD_H
 #define ES_RECORD_H
 
+#include "base/people.h"
 #include "store/store.h"
 #include "store/tables.h"
 
@@ -32,7 +33,12 @@
     X(VECTORS, 9, 1, "vectors")                                                                                        \
     X(OUTLINE, 10, 1, "outline")                                                                                       \
     X(TERMS, 11, 1, "terms")                                                                                           \
-    X(TOTALS, 12, 1, "totals")
+    X(TOTALS, 12, 1, "totals")                                                                                         \
+    X(PERSON, 13, 1, "person")                                                                                         \
+    X(SPACE, 14, 1, "space")                                                                                           \
+    X(SAYING, 15, 1, "saying")                                                                                         \
+    X(IDENTITY, 16, 1, "identity")                                                                                     \
+    X(DERIVED, 17, 1, "derived")
 
 enum es_record_kind {
 #define X(name, number, version, text) ES_RECORD_##name = number,
@@ -123,6 +129,11 @@ int es_record_write_vectors(es_record *r, const es_vectors *v, size_t first, siz
 int es_record_write_outline(es_record *r, const es_outline_row *rows, uint32_t n, bool segments, es_err *err);
 int es_record_write_terms(es_record *r, const es_bytes *terms, uint32_t n, uint64_t lists, es_err *err);
 int es_record_write_totals(es_record *r, const es_totals *t, es_err *err);
+int es_record_write_person(es_record *r, const es_profile *p, es_err *err);
+int es_record_write_space(es_record *r, const es_space *s, es_err *err); /* without its hash, which is the key */
+int es_record_write_saying(es_record *r, const es_saying *s, es_err *err);
+int es_record_write_identity(es_record *r, const es_identity *i, es_err *err);
+int es_record_write_derived(es_record *r, uint32_t rules, es_err *err);
 int es_record_write_path(es_record *r, const char *path, es_err *err);
 int es_record_write_file(es_record *r, const es_file *f, es_err *err);
 int es_record_write_time(es_record *r, const es_time *t, es_err *err);
@@ -141,6 +152,11 @@ int es_record_read_outline(es_bytes b, es_outline *out, bool check, es_err *err)
 int es_record_read_terms(es_bytes b, uint64_t *lists, uint32_t *n, int (*visit)(void *user, es_bytes term), void *user,
                          es_err *err);
 int es_record_read_totals(es_bytes b, es_totals *out, es_err *err);
+int es_record_read_person(es_bytes b, es_profile *out, es_err *err); /* on failure *out is empty */
+int es_record_read_space(es_bytes b, es_space *out, es_err *err);
+int es_record_read_saying(es_bytes b, es_saying *out, es_err *err);
+int es_record_read_identity(es_bytes b, es_identity *out, es_err *err);
+int es_record_read_derived(es_bytes b, uint32_t *rules, es_err *err);
 int es_record_read_path(es_bytes b, char **out, es_err *err); /* *out: the caller's to free */
 int es_record_read_file(es_bytes b, es_file *out, es_err *err);
 int es_record_read_time(es_bytes b, es_time *out, es_err *err);

@@ -144,6 +144,7 @@ static int put_all(es_txn *x, es_record *r, const es_result *result, es_err *err
     es_stored stored = es_stored_of(result);
     int rc = refuse_collision(x, m->content, err);
 
+    if (!rc) rc = es_inside_voices_drop(x, es_key_bytes(&recording), &result->who, err);
     if (!rc) rc = delete_results(x, es_key_bytes(&recording), err);
     if (!rc) rc = es_record_write_recording(r, &stored, err);
     if (!rc) rc = es_inside_put_record(x, ES_TABLE_RECORDINGS, recording, r, err);
@@ -392,6 +393,7 @@ int es_store_remove(es_store *s, es_hash128 content, int track, es_err *err)
     prefix = track < 0 ? media : es_key_recording(content, track);
     times = (es_key){.b = {'r'}, .n = 1 + prefix.n};
     memcpy(times.b + 1, prefix.b, prefix.n);
+    if (!rc) rc = es_inside_voices_drop(x, es_key_bytes(&prefix), NULL, err);
     if (!rc) rc = delete_results(x, es_key_bytes(&prefix), err);
     if (!rc) rc = es_txn_delete_prefix(x, ES_TABLE_TIMES, es_key_bytes(&times), NULL, err);
     if (!rc && !es_inside_has_prefix(x, ES_TABLE_RECORDINGS, es_key_bytes(&media))) rc = forget_media(x, content, err);

@@ -14,7 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const int kinds[] = {ES_RECORD_LIBRARY, ES_RECORD_RECORDING, ES_RECORD_SEGMENT, ES_RECORD_PATH,
                             ES_RECORD_FILE,    ES_RECORD_TIME,      ES_RECORD_WHO,     ES_RECORD_PASSAGE,
-                            ES_RECORD_VECTORS, ES_RECORD_OUTLINE,   ES_RECORD_TERMS,   ES_RECORD_TOTALS};
+                            ES_RECORD_VECTORS, ES_RECORD_OUTLINE,   ES_RECORD_TERMS,   ES_RECORD_TOTALS,
+                            ES_RECORD_PERSON,  ES_RECORD_SPACE,     ES_RECORD_SAYING,  ES_RECORD_IDENTITY,
+                            ES_RECORD_DERIVED};
 
 static void must_be_same(const es_record *w, es_bytes b)
 {
@@ -89,6 +91,41 @@ static int read_found(int kind, es_bytes b, es_record *w, es_err *err)
     }
 }
 
+/* Names for voices. */
+static int read_people(int kind, es_bytes b, es_record *w, es_err *err)
+{
+    es_profile person;
+    es_space space;
+    es_saying saying;
+    es_identity identity;
+    uint32_t rules;
+    int rc;
+
+    switch (kind) {
+    case ES_RECORD_PERSON:
+        rc = es_record_read_person(b, &person, err);
+        if (!rc && !es_record_write_person(w, &person, NULL)) must_be_same(w, b);
+        es_profile_done(&person);
+        return rc;
+    case ES_RECORD_SPACE:
+        rc = es_record_read_space(b, &space, err);
+        if (!rc && !es_record_write_space(w, &space, NULL)) must_be_same(w, b);
+        return rc;
+    case ES_RECORD_SAYING:
+        rc = es_record_read_saying(b, &saying, err);
+        if (!rc && !es_record_write_saying(w, &saying, NULL)) must_be_same(w, b);
+        return rc;
+    case ES_RECORD_IDENTITY:
+        rc = es_record_read_identity(b, &identity, err);
+        if (!rc && !es_record_write_identity(w, &identity, NULL)) must_be_same(w, b);
+        return rc;
+    default:
+        rc = es_record_read_derived(b, &rules, err);
+        if (!rc && !es_record_write_derived(w, rules, NULL)) must_be_same(w, b);
+        return rc;
+    }
+}
+
 static void read_and_write(int kind, es_bytes b)
 {
     es_record w = {0};
@@ -131,6 +168,11 @@ static void read_and_write(int kind, es_bytes b)
         rc = es_record_read_time(b, &time, &err);
         if (!rc && !es_record_write_time(&w, &time, NULL)) must_be_same(&w, b);
         break;
+    case ES_RECORD_PERSON:
+    case ES_RECORD_SPACE:
+    case ES_RECORD_SAYING:
+    case ES_RECORD_IDENTITY:
+    case ES_RECORD_DERIVED: rc = read_people(kind, b, &w, &err); break;
     default: rc = read_found(kind, b, &w, &err); break;
     }
     if (rc && (err.code != rc || !err.text[0])) abort(); /* a refusal comes with a sentence */
