@@ -28,12 +28,15 @@ static int list_one(void *user, const es_recording *r)
         cli_json_string(r->codec);
         fputs(", \"language\": ", stdout);
         cli_json_string(r->language);
-        printf(", \"segments\": %" PRIu64 ", \"words\": %" PRIu64 ", \"asr\": ", r->segments, r->words);
+        printf(", \"segments\": %" PRIu64 ", \"words\": %" PRIu64 ", \"speakers\": %d, \"asr\": ", r->segments, r->words,
+               r->speakers);
         cli_json_string(r->asr);
         printf(", \"settings\": %s, \"ingested_ms\": %" PRId64 "}", *r->settings ? r->settings : "{}", r->ingested_ms);
     } else {
-        printf("%.10s  %9s  %-4s %6" PRIu64 " words  %s", r->id, cli_length(r->duration_ms),
-               *r->language ? r->language : "-", r->words, cli_shown(r->path));
+        char speakers[32] = "";
+        if (r->speakers) snprintf(speakers, sizeof speakers, "%2d speaker%s  ", r->speakers, r->speakers == 1 ? " " : "s");
+        printf("%.10s  %9s  %-4s %6" PRIu64 " words  %s%s", r->id, cli_length(r->duration_ms),
+               *r->language ? r->language : "-", r->words, speakers, cli_shown(r->path));
         if (r->track) printf(" (track %d)", r->track);
         putchar('\n');
     }
@@ -93,15 +96,33 @@ static int show_head(void *user, const es_recording *r)
     return 0;
 }
 
+/* Behind the head: who speaks, and for how long. */
+static void show_speakers(const es_speech *speech)
+{
+    int n = es_speech_speakers(speech);
+    char name[256];
+    es_turn_view t;
+
+    for (int s = 0; s < n; s++) {
+        int64_t ms = 0;
+        for (size_t i = 0; i < es_speech_turns(speech); i++)
+            if (!es_speech_turn(speech, i, &t) && t.speaker == s) ms += t.end_ms - t.start_ms;
+        printf("  %s speaks for %s\n", cli_shown(es_speech_speaker(speech, s, name, sizeof name)), cli_length(ms));
+    }
+    if (n) putchar('\n');
+}
+
 static void show_speech(const es_speech *speech, bool text_only)
 {
     es_segment_view v;
+    char name[256];
 
     for (size_t i = 0; i < es_speech_segments(speech); i++) {
         if (es_speech_segment(speech, i, &v)) continue;
         size_t skip = 0;
         while (skip < v.text_bytes && v.text[skip] == ' ') skip++;
         if (!text_only) printf("%9s  ", cli_length(v.start_ms));
+        if (!text_only && v.speaker >= 0) printf("%s: ", cli_shown(es_speech_speaker(speech, v.speaker, name, sizeof name)));
         printf("%.*s\n", (int)(v.text_bytes - skip), v.text + skip);
     }
 }
@@ -123,6 +144,7 @@ int cli_run_show(const cli_settings *s)
         if (es_library_find(library, s->args[i], s->json || s->text ? NULL : show_head, &head, &speech, &error)) {
             code = cli_fail_input(&error);
         } else if (!s->json) {
+            if (!s->text && !s->quiet) show_speakers(speech);
             show_speech(speech, s->text);
         } else if (es_speech_export(speech, "json", NULL, &text, &bytes, &error)) {
             code = cli_fail_input(&error);

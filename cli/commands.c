@@ -123,7 +123,7 @@ const cli_option cli_options[] = {
                        "Which way a text encoder looks. Without it: what the source says; a GGUF that says nothing is "
                        "refused."},
     [OPT_FORMAT] = {"format", 'f', CLI_TEXT, "LIST", NULL, AT(format), 0, 0,
-                    "Formats, separated by commas: txt, srt, vtt, json, tsv. Without it: srt."},
+                    "Formats, separated by commas: txt, srt, vtt, json, tsv, rttm (who spoke when). Without it: srt."},
     [OPT_LINE_WIDTH] = {"max-line-width", 0, CLI_INT, "N", NULL, AT(max_line_width), 8, 1000,
                         "Columns of a subtitle's line; 42 by default."},
     [OPT_LINES] = {"max-lines", 0, CLI_INT, "N", NULL, AT(max_lines), 1, 20, "Lines of one subtitle; 2 by default."},

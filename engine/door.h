@@ -21,6 +21,8 @@ struct es_speech {
     es_transcript transcript;
     es_media_info media; /* of a recording; for samples the length alone */
     es_made made;
+    es_diarization who; /* empty where nobody was looked for */
+    char **labels;      /* [who.n_speakers] what speakers are called; owned; NULL: by their numbers */
 };
 
 /* Copies the sentence out and returns rc; error may be NULL. */

@@ -167,6 +167,7 @@ typedef struct es_segment_view {
     size_t first_word, n_words;
     const char *language;
     float avg_logprob, no_speech, compression_ratio, temperature;
+    int speaker; /* below es_speech_speakers(); -1 unknown */
 } es_segment_view;
 
 typedef struct es_word_view {
@@ -174,12 +175,25 @@ typedef struct es_word_view {
     const char *text; /* with the blank before it */
     size_t text_bytes;
     float probability;
+    int speaker; /* -1 unknown */
 } es_word_view;
+
+/* Somebody speaking without a break. Turns may overlap. */
+typedef struct es_turn_view {
+    int64_t start_ms, end_ms;
+    int speaker;
+} es_turn_view;
 
 ES_API size_t es_speech_segments(const es_speech *speech);
 ES_API size_t es_speech_words(const es_speech *speech);
 ES_API int es_speech_segment(const es_speech *speech, size_t i, es_segment_view *out);
 ES_API int es_speech_word(const es_speech *speech, size_t i, es_word_view *out);
+/* Who was told apart, numbered in the order in which they are first heard; 0 where nobody was looked for or heard. */
+ES_API int es_speech_speakers(const es_speech *speech);
+/* What a speaker is called, cut to room; returns out. */
+ES_API const char *es_speech_speaker(const es_speech *speech, int speaker, char *out, size_t room);
+ES_API size_t es_speech_turns(const es_speech *speech); /* in order of start */
+ES_API int es_speech_turn(const es_speech *speech, size_t i, es_turn_view *out);
 ES_API const char *es_speech_language(const es_speech *speech);
 ES_API void es_speech_close(es_speech *speech);
 
@@ -191,7 +205,7 @@ typedef struct es_subtitle_options {
 } es_subtitle_options;
 #define ES_SUBTITLE_OPTIONS {.size = sizeof(es_subtitle_options)}
 
-/* format: "txt", "srt", "vtt", "json" or "tsv". *text is the caller's, to give to es_free(); it ends with a NUL that
+/* format: "txt", "srt", "vtt", "json", "tsv" or "rttm". *text is the caller's, to give to es_free(); it ends with a NUL that
  * *bytes does not count. */
 ES_API int es_speech_export(const es_speech *speech, const char *format, const es_subtitle_options *options, char **text,
                             size_t *bytes, es_error *error);
@@ -220,6 +234,7 @@ typedef struct es_recording {
     bool truncated;            /* the file ended early */
     const char *language;
     uint64_t segments, words;
+    int speakers;              /* told apart; 0 also where nobody was looked for */
     const char *asr, *settings, *program; /* made with: pack, settings as JSON, version */
     int64_t ingested_ms;       /* wall clock, since 1970 */
 } es_recording;

@@ -32,21 +32,25 @@ static int unknown_format(const char *format, es_err *err)
 {
     char shown[64];
 
-    return es_fail(err, ES_EARG, "there is no format %s; there are srt, vtt, txt, json and tsv",
+    return es_fail(err, ES_EARG, "there is no format %s; there are srt, vtt, txt, json, tsv and rttm",
                    es_printable(shown, sizeof shown, format));
 }
 
 int es_speech_export(const es_speech *speech, const char *format, const es_subtitle_options *options, char **text,
                      size_t *bytes, es_error *error)
 {
-    const es_result r = {.media = speech->media, .made = speech->made, .transcript = speech->transcript}; /* borrowed */
+    const es_result r = {.media = speech->media, .made = speech->made, .transcript = speech->transcript, .who = speech->who}; /* borrowed */
     es_export_options o;
     es_err err = {0};
     int which = format ? es_export_format_of(format) : -1;
     int rc = which < 0 ? unknown_format(format ? format : "", &err) : export_options(&o, options, &err);
 
     *text = NULL, *bytes = 0;
-    if (rc == ES_OK) rc = es_export_text(text, bytes, (es_export_format)which, &r, &o, &err);
+    if (rc == ES_OK) {
+        o.speakers = (const char *const *)speech->labels;
+        o.n_speakers = speech->labels ? speech->who.n_speakers : 0;
+        rc = es_export_text(text, bytes, (es_export_format)which, &r, &o, &err);
+    }
     return es_door_give(error, rc, &err);
 }
 

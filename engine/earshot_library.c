@@ -80,7 +80,20 @@ static es_recording view(const es_media_info *m, const es_made *made)
 typedef struct visitor {
     int (*visit)(void *user, const es_recording *r);
     void *user;
+    es_store *store;
 } visitor;
+
+/* How many were told apart; 0 also where nobody was looked for. */
+static int speakers_of(es_store *s, const es_entry *e)
+{
+    es_diarization who = {0};
+    es_err ignored = {0};
+    int n = 0;
+
+    if (e->has_who && es_store_get_who(s, e->media.content, e->media.track, false, &who, &ignored) == ES_OK) n = who.n_speakers;
+    es_diarization_done(&who);
+    return n;
+}
 
 static int pass_entry(void *user, const es_entry *e)
 {
@@ -89,13 +102,14 @@ static int pass_entry(void *user, const es_entry *e)
 
     r.language = e->language;
     r.segments = e->n_segments, r.words = e->n_words;
+    r.speakers = speakers_of(v->store, e);
     r.ingested_ms = e->ingested_ms;
     return v->visit(v->user, &r);
 }
 
 int es_library_list(es_library *library, int (*visit)(void *user, const es_recording *r), void *user, es_error *error)
 {
-    visitor v = {visit, user};
+    visitor v = {visit, user, library->store};
     es_err err = {0};
 
     return es_door_give(error, es_store_list(library->store, pass_entry, &v, &err), &err);
@@ -116,6 +130,7 @@ int es_library_find(es_library *library, const char *name, int (*visit)(void *us
         es_recording r = view(&result.media, &result.made);
         r.language = result.transcript.language;
         r.segments = result.transcript.n_segments, r.words = result.transcript.n_words;
+        r.speakers = result.who.n_speakers;
         visit(user, &r);
     }
     if (rc == ES_OK && speech) {
@@ -126,7 +141,10 @@ int es_library_find(es_library *library, const char *name, int (*visit)(void *us
             s->transcript = result.transcript;
             s->media = result.media;
             s->made = result.made;
-            result = (es_result){0}; /* the speech's from here on */
+            s->who = result.who;
+            /* The speech's from here on. */
+            result.media = (es_media_info){0}, result.made = (es_made){0};
+            result.transcript = (es_transcript){0}, result.who = (es_diarization){0};
             *speech = s;
         }
     }

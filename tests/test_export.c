@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "pipeline/cues.h"
 #include "pipeline/export.h"
@@ -517,9 +518,102 @@ static void test_write(void)
     CHECK(system(path) == 0, "a temporary file was left");
 }
 
+/* ---- who says it ---- */
+
+/* Two people, of whom the second speaks while the first finishes. */
+static void two_people(es_result *r)
+{
+    static const es_spoken turns[] = {{1000, 3000, 0}, {2200, 4200, 1}};
+
+    *r = (es_result){.media.duration_ms = 9000};
+    r->media.path = strdup("/talks/a call.wav");
+    said(r, 1000, 500, "en", " one two three four");
+    said(r, 3200, 500, "en", " five six");
+    for (size_t i = 0; i < r->transcript.n_segments; i++) r->transcript.segments[i].speaker = (int)i;
+    for (size_t i = 0; i < r->transcript.n_words; i++) r->transcript.words[i].speaker = i < 4 ? 0 : 1;
+    r->who.turns = malloc(sizeof turns);
+    memcpy(r->who.turns, turns, sizeof turns);
+    r->who.n_turns = 2;
+    r->who.n_speakers = 2;
+}
+
+static void test_speakers(void)
+{
+    static const char *const names[] = {"Ana B. <x>", "Bo\tC"};
+    const es_export_options named = {.speakers = names, .n_speakers = 2};
+    es_result r;
+
+    two_people(&r);
+    CHECK_TEXT(&r, ES_EXPORT_SRT, NULL,
+               "1\n"
+               "00:00:01,000 --> 00:00:03,000\n"
+               "Speaker 1: one two three four\n"
+               "\n"
+               "2\n"
+               "00:00:03,200 --> 00:00:04,200\n"
+               "Speaker 2: five six\n"
+               "\n");
+    two_people(&r);
+    CHECK_TEXT(&r, ES_EXPORT_VTT, &named,
+               "WEBVTT\n"
+               "\n"
+               "00:01.000 --> 00:03.000\n"
+               "<v Ana B. &lt;x&gt;>one two three four\n"
+               "\n"
+               "00:03.200 --> 00:04.200\n"
+               "<v Bo C>five six\n"
+               "\n");
+    two_people(&r);
+    CHECK_TEXT(&r, ES_EXPORT_TSV, &named,
+               "start\tend\ttext\tspeaker\n"
+               "1000\t3000\tone two three four\tAna B. <x>\n"
+               "3200\t4200\tfive six\tBo C\n");
+    two_people(&r);
+    CHECK_TEXT(&r, ES_EXPORT_TXT, &named,
+               "one two three four\n"
+               "five six\n");
+    two_people(&r);
+    CHECK_TEXT(&r, ES_EXPORT_RTTM, &named,
+               "SPEAKER a_call 1 1.000 2.000 <NA> <NA> Ana_B._<x> <NA> <NA>\n"
+               "SPEAKER a_call 1 2.200 2.000 <NA> <NA> Bo_C <NA> <NA>\n");
+    two_people(&r);
+    r.who.n_turns = 0;
+    CHECK_TEXT(&r, ES_EXPORT_RTTM, NULL, "");
+}
+
+static void test_speakers_json(void)
+{
+    es_err err = {0};
+    es_json *j = NULL;
+    char *text = NULL;
+    size_t bytes = 0;
+    es_result r;
+    int64_t v = -1;
+
+    two_people(&r);
+    CHECK(es_export_text(&text, &bytes, ES_EXPORT_JSON, &r, NULL, &err) == ES_OK, "%s", err.text);
+    CHECK(es_json_parse(&j, text, bytes, "json", &err) == ES_OK, "%s", err.text);
+    const es_json_node *root = es_json_root(j), *who = es_json_get(root, "speakers"), *turns = es_json_get(root, "turns");
+    CHECK_INT(es_json_count(who), 2);
+    CHECK_STR(es_json_string(es_json_get(es_json_first(who), "name")), "Speaker 1");
+    CHECK_INT(es_json_count(turns), 2);
+    CHECK(es_json_int(es_json_get(es_json_next(es_json_first(turns)), "start_ms"), 0, 9999, &v) && v == 2200);
+    const es_json_node *words = es_json_get(es_json_first(es_json_get(root, "segments")), "words"), *w = es_json_first(words);
+    for (int i = 0; i < 4; i++, w = es_json_next(w)) {
+        bool also = es_json_int(es_json_get(w, "also"), 0, 9, &v);
+        CHECK(es_json_int(es_json_get(w, "speaker"), 0, 9, &v) && v == 0);
+        CHECK(also == (i >= 2), "word %d is%s marked as said while another speaks", i, also ? "" : " not");
+    }
+    es_json_close(j);
+    free(text);
+    es_result_done(&r);
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
+        {"speakers", test_speakers},
+        {"speakers_json", test_speakers_json},
         {"srt", test_srt},
         {"vtt", test_vtt},
         {"vtt_words", test_vtt_words},

@@ -6,7 +6,7 @@
  * Pieces. Each word of a segment gives one or more pieces with its times; a segment without word times is cut at its
  * blanks, and its time is shared out by characters. A line may break before a piece that had a blank before it, and
  * anywhere in a script without blanks except before a closing mark or behind an opening one; what may not be broken
- * apart is one piece. A piece wider than a line is cut between characters, never before a combining mark.
+ * apart is one piece. Where another speaker begins, the name stands before the words. A piece wider than a line is cut between characters, never before a combining mark.
  *
  * Cues. A cue ends with its segment, before a pause of more than three seconds, and when its lines are full. When they
  * are full it ends rather at the last end of a sentence, else at the last comma, if at least half of the cue stands
@@ -197,12 +197,19 @@ static int take_text(cutter *k, const char *text, size_t n, int64_t start_ms, in
     return 0;
 }
 
-static int cut_segment(es_cues *c, const es_transcript *t, const es_segment *s, const es_cue_rules *rules)
+static int cut_segment(es_cues *c, const es_transcript *t, const es_segment *s, const es_cue_rules *rules, int *speaker)
 {
     cutter k = {.c = c, .first = c->n_pieces, .max_width = rules->max_line_width};
     const char *language = s->language[0] ? s->language : t->language;
 
     k.without_blanks = es_language_without_blanks(language);
+    if (s->speaker >= 0 && s->speaker != *speaker && rules->introduce) {
+        char name[256];
+        rules->introduce(rules->user, s->speaker, name, sizeof name);
+        if (take_text(&k, name, strlen(name), s->start_ms, s->start_ms)) return -1;
+        k.blank = *name != 0;
+    }
+    if (s->speaker >= 0) *speaker = s->speaker;
     for (uint32_t i = 0; i < s->n_words; i++) {
         const es_word *w = &t->words[s->first_word + i];
         if (take_text(&k, t->text + w->text_at, w->text_bytes, w->start_ms, w->end_ms)) return -1;
@@ -349,11 +356,14 @@ static void set_times(es_cues *c, int64_t duration_ms, int chars_per_second)
 
 int es_cues_make(es_cues *out, const es_transcript *t, int64_t duration_ms, const es_cue_rules *rules)
 {
+    int speaker = -1;
+
     assert(rules->max_line_width >= 2 && rules->max_lines >= 1 && rules->chars_per_second >= 1);
     *out = (es_cues){0};
     for (size_t i = 0; i < t->n_segments; i++) {
-        size_t first = out->n_pieces;
-        if (cut_segment(out, t, &t->segments[i], rules) || make_cues(out, first, out->n_pieces, rules)) return -1;
+        size_t first = out->n_pieces, cues = out->n_cues;
+        if (cut_segment(out, t, &t->segments[i], rules, &speaker) || make_cues(out, first, out->n_pieces, rules)) return -1;
+        for (; cues < out->n_cues; cues++) out->cues[cues].speaker = t->segments[i].speaker;
     }
     set_times(out, duration_ms, rules->chars_per_second);
     return 0;

@@ -10,6 +10,9 @@ typedef struct es_cue_rules {
     int max_line_width; /* columns */
     int max_lines;
     int chars_per_second; /* a cue stays longer, into a following silence, where its text is read no faster */
+    /* Writes what stands before the words of a speaker whose turn it becomes; NULL: nothing does. */
+    void (*introduce)(void *user, int speaker, char *out, size_t room);
+    void *user;
 } es_cue_rules;
 
 /* The least that stays together: a word with what hangs on it, or a character of a script without blanks. */
@@ -24,6 +27,7 @@ typedef struct es_cue_piece {
 typedef struct es_cue {
     int64_t start_ms, end_ms; /* start < end; no cue starts before the one before it ends */
     size_t first, n;          /* in es_cues.pieces */
+    int speaker;              /* -1 unknown */
 } es_cue;
 
 typedef struct es_cues {

@@ -1,5 +1,5 @@
 /*
- * export.c - the writers of srt, vtt, txt, json and tsv.
+ * export.c - the writers of srt, vtt, txt, json, tsv and rttm.
  *
  * Times are whole milliseconds. srt always shows hours and a comma, vtt hours only where there are some and a point. In
  * vtt the three characters that mean something are escaped; srt has no escape, and its readers show a lone < as it is.
@@ -19,6 +19,8 @@
 
 #include "base/json.h"
 #include "pipeline/cues.h"
+#include "speech/rttm.h"
+#include "speech/said.h"
 #include "text/unicode.h"
 
 enum { DEFAULT_WIDTH = 42, DEFAULT_LINES = 2, DEFAULT_SPEED = 20, STEM_BYTES = 200 };
@@ -39,6 +41,13 @@ int es_export_format_of(const char *suffix)
     for (int i = 0; i < ES_N_EXPORTS; i++)
         if (!strcmp(suffix, es_export_suffix(i))) return i;
     return -1;
+}
+
+const char *es_export_speaker(char *out, const es_export_options *options, int speaker)
+{
+    if (options && options->speakers && speaker < options->n_speakers) return options->speakers[speaker];
+    snprintf(out, ES_EXPORT_LABEL, "Speaker %d", speaker + 1);
+    return out;
 }
 
 /* ---- a text that grows ---- */
@@ -141,6 +150,30 @@ static void add_cue_text(output *o, const es_cues *c, const es_cue *cue, bool es
     add_string(o, "\n\n");
 }
 
+/* "Name: ", as srt has no other way to say who speaks. */
+static void introduce(void *user, int speaker, char *out, size_t room)
+{
+    char label[ES_EXPORT_LABEL];
+
+    snprintf(out, room, "%s:", es_export_speaker(label, user, speaker));
+}
+
+/* <v Name>, where a name ends with > or a new line, neither of which it has. */
+static void add_voice(output *o, const es_export_options *options, int speaker)
+{
+    char label[ES_EXPORT_LABEL];
+    output line = {0};
+
+    const char *name = es_export_speaker(label, options, speaker);
+
+    add_line(&line, name, strlen(name));
+    add_string(o, "<v ");
+    add_escaped(o, line.p ? line.p : "", line.n);
+    add_string(o, ">");
+    o->failed = o->failed || line.failed;
+    free(line.p);
+}
+
 static int write_subtitles(output *o, es_export_format format, const es_result *r, const es_export_options *options)
 {
     es_cue_rules rules = {
@@ -150,9 +183,11 @@ static int write_subtitles(output *o, es_export_format format, const es_result *
     };
     es_cues cues;
     bool srt = format == ES_EXPORT_SRT;
+    es_export_options named = *options;
     int rc;
 
     if (rules.max_line_width < 2) rules.max_line_width = 2; /* one wide character must fit */
+    if (srt && r->who.n_speakers) rules.introduce = introduce, rules.user = &named;
     rc = es_cues_make(&cues, &r->transcript, r->media.duration_ms, &rules);
     if (!srt) add_string(o, "WEBVTT\n\n");
     for (size_t i = 0; !rc && i < cues.n_cues; i++) {
@@ -166,6 +201,7 @@ static int write_subtitles(output *o, es_export_format format, const es_result *
         add_string(o, " --> ");
         add_time(o, cue->end_ms, srt, srt ? ',' : '.');
         add(o, "\n", 1);
+        if (!srt && cue->speaker >= 0) add_voice(o, options, cue->speaker);
         add_cue_text(o, &cues, cue, !srt, !srt && options->vtt_words);
     }
     es_cues_done(&cues);
@@ -174,23 +210,58 @@ static int write_subtitles(output *o, es_export_format format, const es_result *
 
 /* ---- lines ---- */
 
-static void write_lines(output *o, es_export_format format, const es_transcript *t)
+static void write_lines(output *o, es_export_format format, const es_result *r, const es_export_options *options)
 {
-    if (format == ES_EXPORT_TSV) add_string(o, "start\tend\ttext\n");
+    const es_transcript *t = &r->transcript;
+    bool tsv = format == ES_EXPORT_TSV, speakers = tsv && r->who.n_speakers > 0;
+
+    if (tsv) add_string(o, speakers ? "start\tend\ttext\tspeaker\n" : "start\tend\ttext\n");
     for (size_t i = 0; i < t->n_segments; i++) {
         const es_segment *s = &t->segments[i];
         output line = {0};
-        char times[64];
+        char times[64], label[ES_EXPORT_LABEL];
         add_line(&line, t->text + s->text_at, s->text_bytes);
         if (line.failed) o->failed = true;
         if (line.n) {
             snprintf(times, sizeof times, "%" PRId64 "\t%" PRId64 "\t", s->start_ms, s->end_ms);
-            if (format == ES_EXPORT_TSV) add_string(o, times);
+            if (tsv) add_string(o, times);
             add(o, line.p, line.n);
+            if (speakers) add(o, "\t", 1);
+            if (speakers && s->speaker >= 0) {
+                const char *name = es_export_speaker(label, options, s->speaker);
+                add_line(o, name, strlen(name));
+            }
             add(o, "\n", 1);
         }
         free(line.p);
     }
+}
+
+/* ---- turns ---- */
+
+/* Everybody's turns, also where two speak at once. */
+static int write_rttm(output *o, const es_result *r, const es_export_options *options)
+{
+    const es_diarization *d = &r->who;
+    es_turn *turns = malloc((d->n_turns + 1) * sizeof *turns);
+    const char **names = malloc(((size_t)d->n_speakers + 1) * sizeof *names);
+    char (*labels)[ES_EXPORT_LABEL] = malloc(((size_t)d->n_speakers + 1) * sizeof *labels), stem[256], *text = NULL;
+    size_t bytes = 0;
+    FILE *f = turns && names && labels ? open_memstream(&text, &bytes) : NULL;
+    int rc = f ? 0 : -1;
+
+    for (int i = 0; i < d->n_speakers && f; i++) names[i] = es_export_speaker(labels[i], options, i);
+    for (size_t i = 0; i < d->n_turns && f; i++)
+        turns[i] = (es_turn){d->turns[i].start_ms * 1000, d->turns[i].end_ms * 1000, d->turns[i].speaker};
+    es_export_stem(stem, r->media.path);
+    if (f) {
+        es_rttm_write(f, stem, turns, d->n_turns, names);
+        rc = ferror(f) ? -1 : 0;
+        if (fclose(f)) rc = -1;
+    }
+    if (!rc) add(o, text, bytes);
+    free(text), free(turns), free(names), free(labels);
+    return rc;
 }
 
 /* ---- json ---- */
@@ -234,6 +305,11 @@ static void put_made(es_json_out *j, const es_made *made)
     es_json_put_string(j, "asr", made->by[ES_STAGE_ASR].name[0] ? made->by[ES_STAGE_ASR].name : NULL);
     es_hash_hex(hex, made->by[ES_STAGE_ASR].hash);
     es_json_put_string(j, "asr_hash", made->by[ES_STAGE_ASR].name[0] ? hex : NULL);
+    for (int i = ES_STAGE_SEGMENTATION; i < ES_N_STAGES; i++) {
+        static const char *const names[ES_N_STAGES] = {[ES_STAGE_SEGMENTATION] = "segmentation", [ES_STAGE_DIARIZER] = "diarizer",
+                                                       [ES_STAGE_VOICE] = "voice", [ES_STAGE_EMBEDDER] = "embedder"};
+        if (made->by[i].name[0]) es_json_put_string(j, names[i], made->by[i].name);
+    }
     if (made->settings && *made->settings &&
         es_json_parse(&settings, made->settings, strlen(made->settings), "settings", NULL) == ES_OK) {
         put_node(j, "settings", es_json_root(settings));
@@ -252,8 +328,9 @@ static const char *string_of(output *scratch, const char *text, size_t n)
     return scratch->failed ? "" : scratch->p;
 }
 
-static void put_segment(es_json_out *j, output *scratch, const es_transcript *t, const es_segment *s)
+static void put_segment(es_json_out *j, output *scratch, const es_result *r, const es_segment *s, size_t *turn)
 {
+    const es_transcript *t = &r->transcript;
     int indent = j->indent;
 
     es_json_object(j, NULL);
@@ -276,7 +353,11 @@ static void put_segment(es_json_out *j, output *scratch, const es_transcript *t,
         es_json_put_int(j, "end_ms", w->end_ms);
         es_json_put_string(j, "text", string_of(scratch, t->text + w->text_at, w->text_bytes));
         es_json_put_fixed(j, "probability", (double)w->probability, 4);
-        if (w->speaker >= 0) es_json_put_int(j, "speaker", w->speaker);
+        if (w->speaker >= 0) {
+            int other = es_said_meanwhile(r->who.turns, r->who.n_turns, w->start_ms, w->end_ms, w->speaker, turn);
+            es_json_put_int(j, "speaker", w->speaker);
+            if (other >= 0) es_json_put_int(j, "also", other);
+        }
         es_json_end_object(j);
         j->indent = indent;
     }
@@ -284,8 +365,39 @@ static void put_segment(es_json_out *j, output *scratch, const es_transcript *t,
     es_json_end_object(j);
 }
 
-static int write_json(output *o, const es_result *r)
+/* Who they are, and their turns, one a line. */
+static void put_speakers(es_json_out *j, const es_diarization *d, const es_export_options *options)
 {
+    int indent = j->indent;
+    char label[ES_EXPORT_LABEL];
+
+    es_json_array(j, "speakers");
+    for (int i = 0; i < d->n_speakers; i++) {
+        es_json_object(j, NULL);
+        j->indent = 0;
+        es_json_put_int(j, "speaker", i);
+        es_json_put_string(j, "name", es_export_speaker(label, options, i));
+        es_json_put_int(j, "alone_ms", d->alone_ms ? d->alone_ms[i] : 0);
+        es_json_end_object(j);
+        j->indent = indent;
+    }
+    es_json_end_array(j);
+    es_json_array(j, "turns");
+    for (size_t i = 0; i < d->n_turns; i++) {
+        es_json_object(j, NULL);
+        j->indent = 0;
+        es_json_put_int(j, "start_ms", d->turns[i].start_ms);
+        es_json_put_int(j, "end_ms", d->turns[i].end_ms);
+        es_json_put_int(j, "speaker", d->turns[i].speaker);
+        es_json_end_object(j);
+        j->indent = indent;
+    }
+    es_json_end_array(j);
+}
+
+static int write_json(output *o, const es_result *r, const es_export_options *options)
+{
+    size_t turn = 0;
     const es_media_info *m = &r->media;
     const es_transcript *t = &r->transcript;
     const char *slash = m->path ? strrchr(m->path, '/') : NULL;
@@ -310,8 +422,9 @@ static int write_json(output *o, const es_result *r)
     es_json_put_string(&j, "language", t->language);
     es_json_put_fixed(&j, "language_probability", (double)t->language_probability, 4);
     put_made(&j, &r->made);
+    if (r->who.n_speakers) put_speakers(&j, &r->who, options);
     es_json_array(&j, "segments");
-    for (size_t i = 0; i < t->n_segments; i++) put_segment(&j, &scratch, t, &t->segments[i]);
+    for (size_t i = 0; i < t->n_segments; i++) put_segment(&j, &scratch, r, &t->segments[i], &turn);
     es_json_end_array(&j);
     es_json_end_object(&j);
     if (!j.failed) {
@@ -340,8 +453,9 @@ int es_export_text(char **text, size_t *bytes, es_export_format format, const es
     case ES_EXPORT_SRT:
     case ES_EXPORT_VTT: rc = write_subtitles(&o, format, r, options); break;
     case ES_EXPORT_TXT:
-    case ES_EXPORT_TSV: write_lines(&o, format, &r->transcript); break;
-    case ES_EXPORT_JSON: rc = write_json(&o, r); break;
+    case ES_EXPORT_TSV: write_lines(&o, format, r, options); break;
+    case ES_EXPORT_JSON: rc = write_json(&o, r, options); break;
+    case ES_EXPORT_RTTM: rc = write_rttm(&o, r, options); break;
     case ES_N_EXPORTS:
     default: break;
     }

@@ -1,5 +1,8 @@
 /*
- * export.h - a recording's words as a file for others: srt, vtt, txt, json, tsv.
+ * export.h - a recording's words as a file for others: srt, vtt, txt, json, tsv, rttm.
+ *
+ * Speakers stand in all but txt, which holds words only: srt names them where they change, vtt in voice tags, tsv in a last
+ * column, json by number with a list of who they are, word by word; rttm has their turns alone.
  *
  * What is written follows from the result and the options alone: not from when, where or in which order it was made.
  */
@@ -9,7 +12,7 @@
 #include "base/err.h"
 #include "store/store.h"
 
-#define ES_EXPORT_MAP(X) X(SRT, "srt") X(VTT, "vtt") X(TXT, "txt") X(JSON, "json") X(TSV, "tsv")
+#define ES_EXPORT_MAP(X) X(SRT, "srt") X(VTT, "vtt") X(TXT, "txt") X(JSON, "json") X(TSV, "tsv") X(RTTM, "rttm")
 
 typedef enum es_export_format {
 #define X(name, text) ES_EXPORT_##name,
@@ -26,7 +29,13 @@ typedef struct es_export_options {
     int max_lines;        /* of one subtitle; 0: 2 */
     int chars_per_second; /* at most, where there is silence to stay into; 0: 20 */
     bool vtt_words;       /* word times inside the lines of vtt */
+    const char *const *speakers; /* what the recording's speakers are called, by number; NULL: "Speaker 1" and so on */
+    int n_speakers;
 } es_export_options;
+
+/* What a speaker is called: as options say, else a number from 1. out [ES_EXPORT_LABEL] is used for the latter. */
+enum { ES_EXPORT_LABEL = 32 };
+const char *es_export_speaker(char *out, const es_export_options *options, int speaker);
 
 /* options may be NULL. *text: the caller's to free; a NUL follows it that *bytes does not count. */
 int es_export_text(char **text, size_t *bytes, es_export_format format, const es_result *r,
