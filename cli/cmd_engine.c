@@ -151,7 +151,13 @@ int cli_run_doctor(const cli_settings *s)
     int faults = 0;
 
     cli_engine_options(&options, s);
-    if (es_engine_doctor(&options, s->library, s->json ? "json" : "text", &text, &bytes, &faults, &error))
+    if (s->n_args && !s->verify) {
+        cli_say("a recording is for --verify: %s", cli_shown(s->args[0]));
+        return CLI_USAGE;
+    }
+    if (s->verify ? es_engine_verify(&options, s->verify, s->n_args ? s->args[0] : NULL, s->json ? "json" : "text", &text, &bytes,
+                                     &faults, &error)
+                  : es_engine_doctor(&options, s->library, s->json ? "json" : "text", &text, &bytes, &faults, &error))
         return cli_fail(&error);
     fwrite(text, 1, bytes, stdout);
     es_free(text);

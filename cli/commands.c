@@ -52,6 +52,7 @@ enum {
     OPT_TOKENS,
     OPT_TEXTS,
     OPT_SWEEP,
+    OPT_VERIFY,
     OPT_TO_VECTORS,
     OPT_VECTOR_FORMAT,
     OPT_WITH,
@@ -146,6 +147,8 @@ const cli_option cli_options[] = {
     [OPT_TEXTS] = {"texts", 0, CLI_INT, "N", NULL, AT(texts), 1, 1000000, "embed: texts of each run; the batch by default."},
     [OPT_SWEEP] = {"sweep", 0, CLI_FLAG, NULL, NULL, AT(sweep), 0, 0,
                    "embed: a table, the CPU at 128 texts together, a GPU at 32, 64, 96, 128 and 256."},
+    [OPT_VERIFY] = {"verify", 0, CLI_FILE, "PACK", NULL, AT(verify), 0, 0,
+                    "Compute what is published of this model's outputs, and compare; a name in the folder of models will do."},
     [OPT_TO_VECTORS] = {"output", 'o', CLI_FILE, "FILE", NULL, AT(output), 0, 0,
                         "Where the vectors go. Without it, or with -: standard output."},
     [OPT_VECTOR_FORMAT] = {"format", 'f', CLI_CHOICE, NULL, "npy|jsonl", AT(format), 0, 0,
@@ -250,10 +253,13 @@ const cli_command cli_commands[] = {
      "earshot bench talk.mp4\n"
      "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G\n"
      "earshot bench embed --synthetic gte-qwen2-1.5b --texts 16", cli_run_bench},
-    {"doctor", "", 0, 0, "", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_JSON) | TALK,
+    {"doctor", "[RECORDING]", 0, 1, "file", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_VERIFY) | BIT(OPT_JSON) | TALK,
      "say what this machine and its models offer",
-     "Processor, GPU or why not, versions of the libraries, the packs and whether their bytes are whole.",
-     "earshot doctor", cli_run_doctor},
+     "Processor, GPU or why not, versions of the libraries, the packs and whether their bytes are whole.\n\n"
+     "--verify is about one model: it says with what published numbers or words it compared, and ends with 3 when they differ. "
+     "A speech model needs a RECORDING of a sentence that is known, such as jfk.wav; without one, that of the package "
+     "pocketsphinx-testdata is taken.",
+     "earshot doctor\nearshot doctor --verify minilm", cli_run_doctor},
     {"version", "", 0, 0, "", BIT(OPT_HELP), "print the version", "", NULL, cli_run_version},
     {"help", "[COMMAND]", 0, 1, "command", BIT(OPT_MAN) | BIT(OPT_HELP), "explain a command", "", "earshot help ingest",
      cli_run_help},

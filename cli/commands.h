@@ -20,6 +20,7 @@ typedef struct cli_settings {
     const char *synthetic;    /* an architecture */
     int64_t tokens, texts;
     bool sweep;
+    const char *verify; /* a pack */
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     double temperature; /* < 0: with fallback */

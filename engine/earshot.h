@@ -368,6 +368,12 @@ ES_API int es_engine_plan(const es_engine_options *options, const char *with, co
 ES_API int es_engine_doctor(const es_engine_options *options, const char *library, const char *format, char **text,
                             size_t *bytes, int *faults, es_error *error);
 
+/* Computes what is published of a model's outputs and compares: pack is a path, or a name in the folder of models; recording,
+ * of a sentence that is known, is for speech models and may be NULL. *faults: 1 where the outputs differ, 0 where they are
+ * equal or nothing is published, which the report says. */
+ES_API int es_engine_verify(const es_engine_options *options, const char *pack, const char *recording, const char *format,
+                            char **text, size_t *bytes, int *faults, es_error *error);
+
 /* Runs the main job on one file in a library of its own that is removed afterwards; figures as "text" or "json". */
 ES_API int es_engine_bench(es_engine *engine, const char *path, const es_speech_options *options, const char *format,
                            es_event_fn listen, void *user, char **text, size_t *bytes, es_error *error);

@@ -1,7 +1,8 @@
 /*
  * earshot_doctor.c - what this machine offers: processor, GPU or why not, libraries, packs and whether they are whole.
  *
- * The report is gathered once as JSON; the text for people is written from the same facts in the same order.
+ * The report is gathered once as JSON; the text for people is written from the same facts in the same order. `--verify` is a
+ * report of its own: one model's outputs beside the published ones.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -16,6 +17,7 @@
 #include "kernels/device.h"
 #include "media/decode.h"
 #include "pipeline/packs.h"
+#include "pipeline/verify.h"
 #include "runtime/weights.h"
 #include "store/store.h"
 
@@ -189,6 +191,29 @@ static void library(report *r, const char *folder)
     es_store_close(store);
 }
 
+/* Closes a report and hands out the form that was asked for. */
+static int report_end(report *r, int rc, es_err *err, bool as_json, char **text, size_t *bytes, int *faults, es_error *error)
+{
+    es_json_put_int(&r->json, "faults", r->faults);
+    es_json_end_object(&r->json);
+
+    bool failed = ferror(r->text) || r->json.failed;
+    if (fclose(r->text) || failed) rc = es_fail(err, ES_ENOMEM, "not enough memory for the report");
+    if (rc != ES_OK) {
+        free(*text), free(r->json.text);
+        *text = NULL, *bytes = 0;
+        return es_door_give(error, rc, err);
+    }
+    if (as_json) {
+        free(*text);
+        *text = r->json.text, *bytes = r->json.n;
+    } else {
+        free(r->json.text);
+    }
+    if (faults) *faults = r->faults;
+    return ES_DONE;
+}
+
 int es_engine_doctor(const es_engine_options *options, const char *library_folder, const char *format, char **text,
                      size_t *bytes, int *faults, es_error *error)
 {
@@ -224,22 +249,75 @@ int es_engine_doctor(const es_engine_options *options, const char *library_folde
     es_json_put_string(&r.json, "ffmpeg", es_media_versions());
     rc = models(&r, o.models, &err);
     library(&r, library_folder);
-    es_json_put_int(&r.json, "faults", r.faults);
-    es_json_end_object(&r.json);
+    return report_end(&r, rc, &err, as_json, text, bytes, faults, error);
+}
 
-    bool failed = ferror(r.text) || r.json.failed;
-    if (fclose(r.text) || failed) rc = es_fail(&err, ES_ENOMEM, "not enough memory for the report");
-    if (rc != ES_OK) {
-        free(*text), free(r.json.text);
-        *text = NULL, *bytes = 0;
-        return es_door_give(error, rc, &err);
+static void verified(report *r, const es_verify_result *v)
+{
+    char shown[256];
+
+    line(r, "pack", "%s: %s, whole", es_printable(shown, sizeof shown, v->name), v->architecture);
+    es_json_put_string(&r->json, "name", v->name);
+    es_json_put_string(&r->json, "architecture", v->architecture);
+    line(r, v->n ? "compared" : "nothing", "%s%s", v->n ? "with " : "was compared: ", v->against);
+    es_json_put_string(&r->json, v->n ? "compared_with" : "not_compared", v->against);
+    if (*v->heard) {
+        line(r, "heard", "%s", v->heard);
+        es_json_put_string(&r->json, "heard", v->heard);
     }
-    if (as_json) {
-        free(*text);
-        *text = r.json.text, *bytes = r.json.n;
+    es_json_array(&r->json, "numbers");
+    for (int i = 0; i < v->n; i++) {
+        const es_verify_number *n = &v->number[i];
+        bool holds = es_verify_holds(n);
+        line(r, !n->decides ? "told" : holds ? "equal" : "DIFFERENT", "%s: %.6g, published %.6g, within %.3g", n->what, n->have, n->want,
+             n->within);
+        es_json_object(&r->json, NULL);
+        es_json_put_string(&r->json, "what", n->what);
+        es_json_put_number(&r->json, "computed", n->have);
+        es_json_put_number(&r->json, "published", n->want);
+        es_json_put_number(&r->json, "within", n->within);
+        es_json_put_bool(&r->json, "holds", holds);
+        es_json_put_bool(&r->json, "decides", n->decides);
+        es_json_end_object(&r->json);
+    }
+    es_json_end_array(&r->json);
+    if (v->n) line(r, "verdict", "%s", v->equal ? "the model computes what is published" : "the model does NOT compute what is published");
+    if (!v->equal) r->faults++;
+}
+
+int es_engine_verify(const es_engine_options *options, const char *pack, const char *recording, const char *format, char **text,
+                     size_t *bytes, int *faults, es_error *error)
+{
+    es_session_options o;
+    es_verify_result *v = calloc(1, sizeof *v);
+    report r = {0};
+    es_err err = {0};
+    char models[4096];
+    bool as_json = format && !strcmp(format, "json");
+    int rc;
+
+    *text = NULL, *bytes = 0;
+    if (faults) *faults = 0;
+    if (format && !as_json && strcmp(format, "text")) rc = es_fail(&err, ES_EARG, "the report is text or json");
+    else rc = v ? es_door_session_options(&o, options, models, sizeof models, &err) : es_fail(&err, ES_ENOMEM, "not enough memory");
+    if (rc == ES_OK) {
+        const es_verify_options how = {.pack = pack,
+                                       .models = o.models,
+                                       .recording = recording,
+                                       .device = o.device,
+                                       .budget = o.budget,
+                                       .threads = o.threads};
+        rc = es_verify(v, &how, &err);
+    }
+    if (rc == ES_OK && !(r.text = open_memstream(text, bytes))) rc = es_fail(&err, ES_ENOMEM, "not enough memory for the report");
+    if (rc == ES_OK) {
+        es_json_begin(&r.json, 2);
+        es_json_object(&r.json, NULL);
+        verified(&r, v);
+        rc = report_end(&r, rc, &err, as_json, text, bytes, faults, error);
     } else {
-        free(r.json.text);
+        es_door_give(error, rc, &err);
     }
-    if (faults) *faults = r.faults;
-    return ES_DONE;
+    free(v);
+    return rc;
 }

@@ -537,6 +537,68 @@ static void one_folder_for_all(void)
     RUN(2, "npy|jsonl", "embed --model minilm.pack --format csv texts");
 }
 
+/* Published outputs, computed again: equal for the published weights, not for weights with a hole, and said to be unknown
+ * where nothing is published. */
+static void published_outputs(void)
+{
+    const char *weights = es_test_data("models/minilm/model.safetensors"), *small = es_test_data("models/stories260K-qwen2-layout");
+    const char *speech = es_test_models("whisper-tiny.pack"), *jfk = es_test_data("audio/jfk/jfk.flac");
+    static const char *const files[] = {"config.json", "vocab.txt"};
+    char path[4200], link_path[4200];
+    size_t bytes;
+
+    if (!setup()) return;
+    RUN(0, NULL, "doctor --verify minilm.pack");
+    char *out = slurp(at("out"), &bytes);
+    CHECK(strstr(out, "sentence-transformers") && strstr(out, "published 0.666, ") && strstr(out, "computes what is published"), "%s", out);
+    free(out);
+    RUN(0, NULL, "doctor --verify minilm --models . --json");
+    out = slurp(at("out"), &bytes);
+    CHECK(strstr(out, "\"compared_with\"") && strstr(out, "\"published\": 0.1046") && strstr(out, "\"faults\": 0"), "%s", out);
+    free(out);
+    /* The same model but for 4 MB of zeros among its weights: whole as a pack, and another model. */
+    mkdir(at("hole"), 0755);
+    char *model = slurp(weights, &bytes);
+    CHECK(bytes > 40000000, "%zu bytes of weights", bytes);
+    memset(model + bytes - 8000000, 0, 4000000);
+    write_file("hole/model.safetensors", model, bytes);
+    free(model);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "models/minilm/%s", files[i]);
+        snprintf(link_path, sizeof link_path, "hole/%s", files[i]);
+        CHECK(!symlink(es_test_data(path), at(link_path)), "no link");
+    }
+    RUN(0, NULL, "convert hole -o hole.pack");
+    RUN(3, NULL, "doctor --verify hole.pack");
+    out = slurp(at("out"), &bytes);
+    CHECK(strstr(out, "DIFFERENT") && strstr(out, "does NOT compute"), "%s", out);
+    free(out);
+    if (small) {
+        mkdir(at("small"), 0755);
+        snprintf(path, sizeof path, "%s/model.qwen2-layout.safetensors", small);
+        CHECK(!symlink(path, at("small/model.safetensors")), "no link");
+        snprintf(path, sizeof path, "%s/config.json", small);
+        CHECK(!symlink(path, at("small/config.json")), "no link");
+        RUN(0, NULL, "convert small -o small.pack");
+        RUN(0, NULL, "doctor --verify small.pack");
+        out = slurp(at("out"), &bytes);
+        CHECK(strstr(out, "nothing     was compared: it has neither the shape of"), "%s", out);
+        free(out);
+    }
+    write_file("cut.pack", "earshot", 7);
+    RUN(3, "cut.pack", "doctor --verify cut.pack");
+    RUN(3, "there is no such pack", "doctor --verify nothing --models .");
+    RUN(2, "a recording is for --verify", "doctor texts");
+    if (!speech || !jfk) {
+        es_test_skip("ES_TEST_MODELS/whisper-tiny.pack");
+        return;
+    }
+    RUN(0, NULL, "doctor --verify '%s' '%s'", speech, jfk);
+    out = slurp(at("out"), &bytes);
+    CHECK(strstr(out, "OpenAI's own test") && strstr(out, "my fellow Americans") && strstr(out, "computes what is published"), "%s", out);
+    free(out);
+}
+
 /* Figures in the forms they come in; the same vectors whatever the batch and the threads are. */
 static void bench(void)
 {
@@ -589,6 +651,7 @@ int main(int argc, char **argv)
         {"ids_as_they_are", ids_as_they_are},
         {"qwen2_and_its_frame", qwen2_and_its_frame},
         {"one_folder_for_all", one_folder_for_all},
+        {"published_outputs", published_outputs},
         {"bench", bench},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
