@@ -15,6 +15,8 @@ void cli_engine_options(es_engine_options *out, const cli_settings *s)
     *out = (es_engine_options)ES_ENGINE_OPTIONS;
     out->models = s->models;
     out->asr = s->asr;
+    out->sequential = !s->with; /* files are listened to one window after the other */
+    out->least = s->min;
     out->segmentation = s->segmentation;
     out->diarizer = s->diarizer;
     out->voice = s->voice;

@@ -57,6 +57,7 @@ enum {
     OPT_VECTOR_FORMAT,
     OPT_WITH,
     OPT_SYNTHETIC,
+    OPT_MIN,
     OPT_SVG,
     OPT_JSON,
     OPT_MAN,
@@ -159,6 +160,8 @@ const cli_option cli_options[] = {
     [OPT_SYNTHETIC] = {"synthetic", 0, CLI_TEXT, "NAME", NULL, AT(synthetic), 0, 0,
                        "Measure an architecture by name, with noise for weights and noise to hear or to read: for embed "
                        "gte-qwen2-1.5b, gte-qwen2-7b or minilm."},
+    [OPT_MIN] = {"min", 0, CLI_FLAG, NULL, NULL, AT(min), 0, 0,
+                 "Plan the smallest batches, and name the smallest budget."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
@@ -235,7 +238,7 @@ const cli_command cli_commands[] = {
      "adds; added tokens that it spells are recognised. --model may also be a folder with tokenizer.json or vocab.txt, as "
      "models are published: no weights are needed for ids.",
      "echo 'Hello world' | earshot tokenize --model minilm", cli_run_tokenize},
-    {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
+    {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_MIN) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
      "print who lives where in memory, before anything runs",
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",

@@ -25,7 +25,7 @@ typedef struct cli_settings {
     uint64_t budget;
     double temperature; /* < 0: with fallback */
     int64_t threads, batch_size, track, max_line_width, max_lines;
-    bool again, ids, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
+    bool again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
     int n_args;
 } cli_settings;

@@ -160,7 +160,9 @@ int es_door_session_options(es_session_options *out, const es_engine_options *op
                                 .device = o.device,
                                 .embedder_device = o.embedder_device,
                                 .budget = o.budget,
-                                .threads = o.threads};
+                                .threads = o.threads,
+                                .least = o.least};
+    if (o.sequential) out->limits.windows = out->limits.slots = 1;
     return ES_OK;
 }
 

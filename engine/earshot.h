@@ -104,6 +104,8 @@ typedef struct es_engine_options {
      * the diarizer, ECAPA before the diarizer's network as the voice, GTE before MiniLM as the embedder. "none": the stage
      * is left out, as it is where no pack serves it. */
     const char *segmentation, *diarizer, *voice, *embedder;
+    bool sequential;             /* one window after the other: room for no more is planned */
+    bool least;                  /* es_engine_plan: the smallest batches, and as the budget what they need */
     const char *embedder_device; /* where the embedder runs, if elsewhere; it then has a memory plan of its own. NULL: device */
 } es_engine_options;
 #define ES_ENGINE_OPTIONS {.size = sizeof(es_engine_options)}

@@ -272,6 +272,7 @@ typedef struct es_traits {
     size_t (*logmel_scratch)(int B, int M);
     size_t (*mel_tables_bytes)(int M);
     void (*mel_tables_fill)(void *host, int M); /* then copied to the device as it is */
+    uint64_t outside_bytes; /* of the device that a process holds beside its arena: context, kernels, handles */
 } es_traits;
 
 const es_traits *es_backend_traits(es_backend b); /* never NULL, also where the backend is not built in */

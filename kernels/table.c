@@ -6,6 +6,10 @@
  */
 #include "kernels/cpu.h"
 
+/* An estimate for the cards of the last generations with all kernels loaded at open; `earshot doctor` on a card tells what
+ * is free there. */
+enum { CUDA_OUTSIDE = 600 * 1000 * 1000 };
+
 const es_ops es_cpu_ops = {
     .name = "cpu",
     .matrix_load = es_cpu_matrix_load,
@@ -111,7 +115,8 @@ const es_traits *es_backend_traits(es_backend b)
                      .conv1d_scratch = cuda_conv1d_scratch,
                      .logmel_scratch = cuda_logmel_scratch,
                      .mel_tables_bytes = es_mel_tables_bytes,
-                     .mel_tables_fill = es_mel_tables_fill},
+                     .mel_tables_fill = es_mel_tables_fill,
+                     .outside_bytes = CUDA_OUTSIDE},
     };
 
     return &traits[b];

@@ -104,7 +104,7 @@ static bool real_models(void)
     folder = es_test_folder();
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) {
         const char *pack = es_test_models(real[i]);
-        char missing[80];
+        static char missing[80];
         snprintf(missing, sizeof missing, "ES_TEST_MODELS/%s", real[i]);
         if (!pack) {
             es_test_skip(missing);
@@ -128,7 +128,7 @@ static float *noise(size_t n, uint64_t seed)
 /* What the models say, all out of one arena. */
 typedef struct answers {
     float scores[2 * ES_PYANNET_FRAMES * ES_PYANNET_CLASSES];
-    float voices[2 * ES_CAMPPLUS_VECTOR];
+    float voices[2 * 192];
     float vectors[2 * 384];
 } answers;
 
@@ -136,14 +136,15 @@ static void ask(answers *out, es_session *s, const float *sound, const float *fe
 {
     static const char *const texts[] = {"The quick brown fox.", "Jumps over the lazy dog, again and again."};
     const size_t bytes[] = {strlen(texts[0]), strlen(texts[1])};
-    const int frames[] = {150, 97};
+    const es_speaker_sound sounds[] = {{.rows = features, .n = 150}, {.rows = features + 150 * 80, .n = 97}};
+    const es_speaker_ask asks[] = {{.sound = 0}, {.sound = 1}};
     es_err err = {0};
     es_pyannet *p = es_session_pyannet(s);
-    es_campplus *c = es_session_speaker(s, ES_STAGE_DIARIZER);
+    es_speaker *c = es_session_speaker(s, ES_STAGE_DIARIZER);
     es_embedding *e = es_session_embedding(s);
 
     CHECK(!p || es_pyannet_run(p, sound, 2, out->scores, &err) == ES_OK, "%s", err.text);
-    CHECK(!c || es_campplus_run(c, features, frames, 2, out->voices, &err) == ES_OK, "%s", err.text);
+    CHECK(!c || es_speaker_run(c, sounds, asks, 2, out->voices, &err) == ES_OK, "%s", err.text);
     CHECK(!e || es_embedding_texts(e, texts, bytes, 2, false, out->vectors, &err) == ES_OK, "%s", err.text);
 }
 

@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 227 rows take the longest prompt at once. A piece of speech has 100 frames or more, a text some tokens; a bound of
+/* 227 rows take the longest prompt at once. An answer about a voice takes 100 frames or more, a text some tokens; a bound of
  * either that is met ends a step early and costs nothing else. */
-enum { PROMPT_ROWS = 227, FRAMES_A_PIECE = 100, TEXTS = 256 };
+enum { PROMPT_ROWS = 227, FRAMES_AN_ANSWER = 100, TEXTS = 256 };
 
-static const char segmentation[] = "segmentation-3.0", campplus[] = "campplus";
+static const char segmentation[] = "segmentation-3.0";
 
 /* ---- adding ---- */
 
@@ -75,8 +75,11 @@ int es_lineup_add_pack(es_lineup *l, const char *path, es_err *err)
         m->kind = ES_LINEUP_EMBEDDER;
         return es_embedder_dims_read(&m->embedder_dims, m->pack, err);
     }
+    if (es_speaker_is(architecture)) {
+        m->kind = ES_LINEUP_SPEAKER;
+        return es_speaker_dims_read(&m->speaker_dims, m->pack, err);
+    }
     if (!strcmp(architecture, "pyannet")) m->kind = ES_LINEUP_PYANNET;
-    else if (!strcmp(architecture, "campplus")) m->kind = ES_LINEUP_SPEAKER;
     else
         return es_fail(err, ES_EMODEL, "%s: a model of the architecture %s cannot be run", es_printable(shown, sizeof shown, path),
                        architecture);
@@ -92,8 +95,10 @@ static int unknown(const char *name, es_err *err)
         n += (size_t)snprintf(list + n, sizeof list - n, "%s, ", es_whisper_preset_name(i));
     for (int i = 0; es_embedder_preset_name(i) && n + 40 < sizeof list; i++)
         n += (size_t)snprintf(list + n, sizeof list - n, "%s, ", es_embedder_preset_name(i));
-    return es_fail(err, ES_EARG, "there is no architecture called %s; there are %s%s, %s",
-                   es_printable(shown, sizeof shown, name), list, campplus, segmentation);
+    for (int i = 0; es_speaker_preset_name(i) && n + 40 < sizeof list; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s, ", es_speaker_preset_name(i));
+    return es_fail(err, ES_EARG, "there is no architecture called %s; there are %s%s",
+                   es_printable(shown, sizeof shown, name), list, segmentation);
 }
 
 static int add_preset(es_lineup *l, const char *name, es_err *err)
@@ -106,7 +111,7 @@ static int add_preset(es_lineup *l, const char *name, es_err *err)
     if (es_whisper_preset(&m->whisper_dims, name)) m->kind = ES_LINEUP_WHISPER;
     else if (es_embedder_preset(&m->embedder_dims, name)) m->kind = ES_LINEUP_EMBEDDER;
     else if (!strcmp(name, segmentation)) m->kind = ES_LINEUP_PYANNET;
-    else if (!strcmp(name, campplus)) m->kind = ES_LINEUP_SPEAKER;
+    else if (es_speaker_preset(&m->speaker_dims, name)) m->kind = ES_LINEUP_SPEAKER;
     else return unknown(name, err);
     return ES_OK;
 }
@@ -156,8 +161,10 @@ static int enter(es_lineup_model *m, es_plan *p, es_err *err)
                                m->blank, err);
     }
     case ES_LINEUP_PYANNET: return es_pyannet_plan(&m->pyannet, p, m->name, m->pack, s->segments, err);
-    case ES_LINEUP_SPEAKER:
-        return es_campplus_plan(&m->speaker, p, m->name, m->pack, s->frames / FRAMES_A_PIECE + 1, s->frames, NULL, err);
+    case ES_LINEUP_SPEAKER: {
+        es_speaker_limits limits = {.answers = s->frames / FRAMES_AN_ANSWER + 1, .rows = s->frames};
+        return es_speaker_plan(&m->speaker, p, m->name, m->pack, &m->speaker_dims, limits, err);
+    }
     case ES_LINEUP_EMBEDDER:
         return es_embedder_plan(&m->embedder, p, m->name, m->pack, &m->embedder_dims, es_lineup_embedder_limits(m), err);
     }
@@ -179,7 +186,7 @@ void es_lineup_leave(es_lineup *l)
         es_lineup_model *m = l->at[i];
         es_whisper_close(m->whisper);
         es_pyannet_close(m->pyannet);
-        es_campplus_close(m->speaker);
+        es_speaker_close(m->speaker);
         es_embedder_close(m->embedder);
         m->whisper = NULL, m->pyannet = NULL, m->speaker = NULL, m->embedder = NULL;
     }
@@ -195,7 +202,7 @@ int es_lineup_start(es_lineup *l, es_arena *a, es_err *err)
         switch (m->kind) {
         case ES_LINEUP_WHISPER: rc = es_whisper_start(m->whisper, a, err); break;
         case ES_LINEUP_PYANNET: es_pyannet_start(m->pyannet, a); break;
-        case ES_LINEUP_SPEAKER: es_campplus_start(m->speaker, a); break;
+        case ES_LINEUP_SPEAKER: es_speaker_start(m->speaker, a); break;
         case ES_LINEUP_EMBEDDER: es_embedder_start(m->embedder, a); break;
         }
         if (rc != ES_OK) return rc;

@@ -10,9 +10,9 @@
 #ifndef ES_LINEUP_H
 #define ES_LINEUP_H
 
-#include "models/campplus.h"
 #include "models/embedder.h"
 #include "models/pyannet.h"
+#include "models/speaker.h"
 #include "models/whisper.h"
 #include "text/bpe.h"
 
@@ -37,11 +37,12 @@ typedef struct es_lineup_model {
     int32_t suppress[ES_LINEUP_SUPPRESSED], blank;
     int n_suppress;
     es_whisper_dims whisper_dims;
+    es_speaker_dims speaker_dims;
     es_embedder_dims embedder_dims;
     /* One of them, while the model is entered in a plan. */
     es_whisper *whisper;
     es_pyannet *pyannet;
-    es_campplus *speaker;
+    es_speaker *speaker;
     es_embedder *embedder;
 } es_lineup_model;
 

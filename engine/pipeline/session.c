@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "pipeline/fit.h"
 #include "pipeline/packs.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
@@ -90,62 +91,6 @@ int es_session_choose_named(es_device_choice *out, const char *device, const cha
 
 /* ---- the plan ---- */
 
-/* Steps past which a model is not faster, here with what is asked for before them. A text encoder takes texts of up to
- * 8192 tokens. */
-static void default_steps(es_lineup *l, const es_session_limits *wish, es_backend backend)
-{
-    bool cpu = backend == ES_CPU;
-    const es_session_limits usual = {.windows = 1,
-                                     .slots = 1,
-                                     .segments = cpu ? 8 : 32,
-                                     .frames = cpu ? 2048 : 16384,
-                                     .tokens = cpu ? 2048 : 8192};
-
-    for (int i = 0; i < l->n; i++)
-        l->at[i]->step = (es_session_limits){.windows = wish->windows ? wish->windows : usual.windows,
-                                             .slots = wish->slots ? wish->slots : usual.slots,
-                                             .segments = wish->segments ? wish->segments : usual.segments,
-                                             .frames = wish->frames ? wish->frames : usual.frames,
-                                             .tokens = wish->tokens ? wish->tokens : usual.tokens};
-}
-
-/* Halves every step; false where nothing is left to halve. */
-static bool smaller_steps(es_lineup *l)
-{
-    static const es_session_limits least = {.windows = 1, .slots = 1, .segments = 1, .frames = 1024, .tokens = 512};
-    bool any = false;
-
-    for (int i = 0; i < l->n; i++) {
-        int *step[] = {&l->at[i]->step.windows, &l->at[i]->step.slots, &l->at[i]->step.segments, &l->at[i]->step.frames,
-                       &l->at[i]->step.tokens};
-        const int bound[] = {least.windows, least.slots, least.segments, least.frames, least.tokens};
-        for (int k = 0; k < 5; k++) {
-            if (*step[k] / 2 < bound[k]) continue;
-            *step[k] /= 2;
-            any = true;
-        }
-    }
-    return any;
-}
-
-/* A plan of all models within a budget. On failure *out may be there, to be looked at and closed. */
-static int plan_all(es_plan **out, es_lineup *l, es_backend backend, int threads, uint64_t budget, const es_session_limits *wish,
-                    es_err *err)
-{
-    default_steps(l, wish, backend);
-    for (;;) {
-        es_err why = {0};
-        int rc = es_plan_open(out, backend, threads, &why);
-        if (rc == ES_OK) rc = es_lineup_enter(l, *out, &why);
-        if (rc == ES_OK) rc = es_plan_finish(*out, budget, &why);
-        if (rc == ES_OK) return ES_OK;
-        if (rc != ES_EBUDGET || !smaller_steps(l)) return es_fail(err, rc, "%s", why.text);
-        es_lineup_leave(l);
-        es_plan_close(*out);
-        *out = NULL;
-    }
-}
-
 /* Prints the plan p into memory. */
 static int plan_look(const es_plan *p, es_session_look look, char **text, size_t *bytes, es_err *err)
 {
@@ -190,9 +135,12 @@ int es_session_plan(const es_session_options *o, const char *with, es_session_lo
         rc = open_session(&s, o, false, err);
         if (rc == ES_OK) l = &s->lineup;
     }
-    if (rc == ES_OK)
-        rc = plan_all(&p, l, where.backend, o->threads, o->budget ? o->budget : es_session_default_budget(where.backend, 0),
-                      &o->limits, err);
+    const es_fit_options fit = {.backend = where.backend,
+                                .threads = o->threads,
+                                .budget = o->budget ? o->budget : es_session_default_budget(where.backend, 0),
+                                .wish = o->limits,
+                                .least = o->least};
+    if (rc == ES_OK) rc = es_fit(&p, l, &fit, err);
     if (rc == ES_OK) rc = plan_look(p, look, text, bytes, err);
     es_lineup_done(&named);
     if (s) es_lineup_leave(&s->lineup);
@@ -330,7 +278,7 @@ int es_session_ready(es_session *s, es_err *err)
 {
     es_device_facts facts;
     es_fault why = {0};
-    uint64_t budget = s->budget;
+    es_fit_options fit = {.backend = s->where.backend, .threads = s->threads, .budget = s->budget, .wish = s->wish};
     int rc = ES_OK;
 
     if (s->ready) return ES_OK;
@@ -338,12 +286,14 @@ int es_session_ready(es_session *s, es_err *err)
     if (s->where.why_cpu[0]) es_log(ES_LOG_NOTE, "models run on the CPU: %s", s->where.why_cpu);
     tell_missing(s);
     if (s->where.backend == ES_CPU) /* what is refused is refused before threads and memory are taken */
-        rc = plan_all(&s->plan, &s->lineup, ES_CPU, s->threads, budget, &s->wish, err);
+        rc = es_fit(&s->plan, &s->lineup, &fit, err);
     if (rc == ES_OK && es_device_open(&s->device, s->where.backend, s->where.index, s->threads, NULL, &why)) rc = device_fault(&why, err);
     if (rc == ES_OK) es_device_describe(s->device, &facts);
     if (rc == ES_OK && !s->plan) {
-        if (!budget) budget = es_session_default_budget(s->where.backend, facts.bytes_free);
-        rc = plan_all(&s->plan, &s->lineup, s->where.backend, s->threads, budget, &s->wish, err);
+        /* What is free no longer holds what this process took by opening the device. */
+        uint64_t outside = es_backend_traits(fit.backend)->outside_bytes;
+        if (!fit.budget) fit.budget = es_session_default_budget(fit.backend, facts.bytes_free + outside);
+        rc = es_fit(&s->plan, &s->lineup, &fit, err);
     }
     if (rc == ES_OK) rc = es_arena_open(&s->arena, s->plan, s->device, err);
     if (rc == ES_OK) rc = es_arena_load(s->arena, err);
@@ -426,7 +376,7 @@ es_pyannet *es_session_pyannet(es_session *s)
     return s->ready && es_session_has(s, ES_STAGE_SEGMENTATION) ? model_of(s, ES_STAGE_SEGMENTATION)->pyannet : NULL;
 }
 
-es_campplus *es_session_speaker(es_session *s, enum es_stage stage)
+es_speaker *es_session_speaker(es_session *s, enum es_stage stage)
 {
     assert(stage == ES_STAGE_DIARIZER || stage == ES_STAGE_VOICE);
     return s->ready && es_session_has(s, stage) ? model_of(s, stage)->speaker : NULL;

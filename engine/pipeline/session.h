@@ -33,6 +33,7 @@ typedef struct es_session_options {
     uint64_t budget;             /* bytes; 0: the device's default */
     int threads;                 /* of the CPU; 0: its cores */
     es_session_limits limits;    /* steps that are asked for; 0: the planner's choice */
+    bool least;                  /* es_session_plan: the smallest steps, and the budget that they need */
 } es_session_options;
 
 int es_session_open(es_session **out, const es_session_options *o, es_err *err);
@@ -58,7 +59,7 @@ es_embedding *es_session_embedding(es_session *s);
 es_transcriber *es_session_transcriber(es_session *s);
 es_pyannet *es_session_pyannet(es_session *s);
 /* Of ES_STAGE_DIARIZER or ES_STAGE_VOICE: the same one where both are served by one pack. */
-es_campplus *es_session_speaker(es_session *s, enum es_stage stage);
+es_speaker *es_session_speaker(es_session *s, enum es_stage stage);
 /* What the planner decided, zero for what is not there. */
 es_session_limits es_session_limits_of(const es_session *s);
 es_device *es_session_device(es_session *s);

@@ -78,6 +78,12 @@ typedef struct es_outside {
     uint64_t bytes;
 } es_outside;
 
+typedef struct es_step_note {
+    char *model, *unit;
+    int count;
+    double hour_seconds;
+} es_step_note;
+
 struct es_plan {
     es_backend backend;
     const es_traits *traits;
@@ -86,7 +92,8 @@ struct es_plan {
     uint64_t seed;
     es_model **models;
     es_outside *outside;
-    int n_models, room_models, n_outside, room_outside;
+    es_step_note *steps;
+    int n_models, room_models, n_outside, room_outside, n_steps, room_steps;
     es_plan_totals totals;
     uint64_t weights_at, state_at, scratch_at; /* offsets of the regions */
     bool finished;

@@ -131,6 +131,8 @@ void es_plan_close(es_plan *p)
     if (!p) return;
     for (int i = 0; i < p->n_models; i++) drop_model(p->models[i]);
     for (int i = 0; i < p->n_outside; i++) free(p->outside[i].name);
+    for (int i = 0; i < p->n_steps; i++) free(p->steps[i].model), free(p->steps[i].unit);
+    free(p->steps);
     free(p->models);
     free(p->outside);
     free(p);
@@ -235,6 +237,21 @@ void es_plan_outside(es_plan *p, const char *what, uint64_t bytes)
     }
     p->outside = outside;
     p->outside[p->n_outside++] = (es_outside){.name = name, .bytes = bytes};
+}
+
+void es_plan_step(es_plan *p, const char *model, const char *unit, int count, double hour_seconds)
+{
+    void *steps = p->steps;
+    es_step_note s = {es_plan_copy(p, model), es_plan_copy(p, unit), count, hour_seconds};
+
+    assert(!p->finished);
+    if (!s.model || !s.unit || !es_plan_grow(p, &steps, &p->room_steps, p->n_steps, sizeof *p->steps)) {
+        free(s.model);
+        free(s.unit);
+        return;
+    }
+    p->steps = steps;
+    p->steps[p->n_steps++] = s;
 }
 
 /* ---- laying out ---- */

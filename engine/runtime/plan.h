@@ -76,6 +76,8 @@ void es_plan_state(es_model *m, es_tensor *t, const char *name, es_dtype dtype, 
 void es_plan_program(es_model *m, es_program **out, const char *name, es_program_fn fn, void *user);
 /* Memory of the device that the process holds beside the arena (context, libraries); counted against the budget. */
 void es_plan_outside(es_plan *p, const char *what, uint64_t bytes);
+/* For those who look: a step of a model holds at most count of a unit, and an hour of speech takes it about so long. */
+void es_plan_step(es_plan *p, const char *model, const char *unit, int count, double hour_seconds);
 /* Places everything; called once. budget 0: no limit; else ES_EBUDGET with one sentence holding the minimum and the
  * largest parts; the plan can then still be looked at. */
 int es_plan_finish(es_plan *p, uint64_t budget, es_err *err);

@@ -139,6 +139,21 @@ static void print_states(const es_plan *p, FILE *f)
     }
 }
 
+/* How much each model takes at once, and what that makes of an hour of speech by the counts of its operations. */
+static void print_steps(const es_plan *p, FILE *f)
+{
+    double all = 0;
+
+    if (!p->n_steps) return;
+    fprintf(f, "\n  %-28s %12s          %14s\n", "batch of", "at most", "s an hour");
+    for (int i = 0; i < p->n_steps; i++) {
+        const es_step_note *s = &p->steps[i];
+        fprintf(f, "  %-28s %12d %-8s %14.2f\n", s->model, s->count, s->unit, s->hour_seconds);
+        all += s->hour_seconds;
+    }
+    fprintf(f, "  %-28s %12s %-8s %14.2f  estimated for an hour of speech\n", "all", "", "", all);
+}
+
 void es_plan_print(const es_plan *p, FILE *f)
 {
     const es_plan_totals *t = &p->totals;
@@ -158,12 +173,14 @@ void es_plan_print(const es_plan *p, FILE *f)
     print_region(f, "arena", t->arena, "taken at start, all of it");
     for (int i = 0; i < p->n_outside; i++) print_region(f, "beside it", p->outside[i].bytes, p->outside[i].name);
     print_region(f, "total", t->total, "");
+    if (t->budget && t->budget >= t->total) print_region(f, "head room", t->budget - t->total, "left of the budget");
 
     fprintf(f, "\n  %-28s %12s %12s %10s\n", "model", "weights MB", "state MB", "tensors");
     for (int i = 0; i < p->n_models; i++) {
         const es_model *m = p->models[i];
         fprintf(f, "  %-28s %12.1f %12.1f %10d\n", m->name, mb(m->weight_bytes), mb(m->state_bytes), m->n_items);
     }
+    print_steps(p, f);
     fprintf(f, "\n  %-28s %6s %8s %12s %12s %12s\n", "program", "ops", "tensors", "peak MB", "least MB", "naive MB");
     for (int i = 0; i < p->n_models; i++) {
         for (int j = 0; j < p->models[i]->n_programs; j++) {
@@ -233,6 +250,17 @@ void es_plan_json(const es_plan *p, es_json_out *o)
     es_json_put_uint(o, "arena_bytes", t->arena);
     es_json_put_uint(o, "outside_bytes", t->outside);
     es_json_put_uint(o, "total_bytes", t->total);
+    if (t->budget && t->budget >= t->total) es_json_put_uint(o, "head_room_bytes", t->budget - t->total);
+    es_json_array(o, "batches");
+    for (int i = 0; i < p->n_steps; i++) {
+        es_json_object(o, NULL);
+        es_json_put_string(o, "model", p->steps[i].model);
+        es_json_put_string(o, "unit", p->steps[i].unit);
+        es_json_put_int(o, "count", p->steps[i].count);
+        es_json_put_number(o, "seconds_an_hour", p->steps[i].hour_seconds);
+        es_json_end_object(o);
+    }
+    es_json_end_array(o);
     es_json_array(o, "models");
     for (int i = 0; i < p->n_models; i++) {
         const es_model *m = p->models[i];
@@ -251,7 +279,7 @@ void es_plan_json(const es_plan *p, es_json_out *o)
 
 /* ---- as a picture ---- */
 
-enum { LEFT = 110, WIDTH = 1000, RIGHT = 30, TOP = 110, PANEL = 220, GAP = 64 };
+enum { LEFT = 110, WIDTH = 1000, RIGHT = 30, TOP = 130, PANEL = 220, GAP = 64 };
 
 typedef struct kind {
     const char *label, *color;
@@ -301,7 +329,7 @@ static void svg_text(FILE *f, double x, double y, const char *anchor, const char
     fputs("</text>\n", f);
 }
 
-/* The whole arena as one bar. */
+/* The whole budget as one bar: the arena, what lies beside it, what is left. Under it how much each model takes at once. */
 static void svg_arena(const es_plan *p, FILE *f)
 {
     const es_plan_totals *t = &p->totals;
@@ -311,8 +339,11 @@ static void svg_arena(const es_plan *p, FILE *f)
     } parts[] = {{"workspace", "#dddddd", t->workspace},
                  {"weights", "#ddaa33", t->weights},
                  {"state", "#88ccaa", t->state},
-                 {"scratch", "#99bbdd", t->scratch}};
-    double x = LEFT, all = t->arena ? (double)t->arena : 1;
+                 {"scratch", "#99bbdd", t->scratch},
+                 {"beside it", "#ccaacc", t->outside},
+                 {"head room", "#ffffff", t->budget > t->total ? t->budget - t->total : 0}};
+    uint64_t whole = t->budget > t->total ? t->budget : t->total;
+    double x = LEFT, all = whole ? (double)whole : 1;
     char text[160];
 
     snprintf(text, sizeof text, "Memory plan for %s: arena of %.1f MB", p->traits->name, mb(t->arena));
@@ -325,6 +356,14 @@ static void svg_arena(const es_plan *p, FILE *f)
         snprintf(text, sizeof text, "%s %.1f MB", parts[i].name, mb(parts[i].bytes));
         if (w > 7.0 * (double)strlen(text)) svg_text(f, x + w / 2, 53, "middle", text);
         x += w;
+    }
+    x = LEFT;
+    for (int i = 0; i < p->n_steps; i++) {
+        const es_step_note *s = &p->steps[i];
+        bool same = i && !strcmp(s->model, p->steps[i - 1].model);
+        snprintf(text, sizeof text, "%.40s%s%d %.20s", same ? "" : s->model, same ? ", " : ": ", s->count, s->unit);
+        svg_text(f, x, 102, "start", text);
+        x += 6.6 * (double)strlen(text) + (i + 1 < p->n_steps && !strcmp(s->model, p->steps[i + 1].model) ? 0 : 18);
     }
     x = LEFT;
     for (int i = 0; i < N_KINDS; i++) {

@@ -1,0 +1,182 @@
+/*
+ * test_plan_fit.c - how large batches are to be: within the budget, least in time, the same every time, and refused with a
+ * sentence that helps.
+ *
+ * All of it from the names of architectures, without weights and without a device.
+ */
+#define _GNU_SOURCE
+#include "base/json.h"
+#include "pipeline/cost.h"
+#include "pipeline/fit.h"
+#include "pipeline/session.h"
+#include "test.h"
+
+static const char mission[] = "distil-large-v3,segmentation-3.0,ecapa,resnet34,gte-qwen2-1.5b";
+
+/* What a plan says of itself. */
+typedef struct outcome {
+    int rc;
+    es_plan_totals totals;
+    double seconds; /* of an hour */
+    es_session_limits step[ES_LINEUP_MOST];
+    char why[1024];
+} outcome;
+
+static outcome fitted(const char *names, es_fit_options o)
+{
+    outcome r = {0};
+    es_lineup l = {0};
+    es_plan *p = NULL;
+    es_err err = {0};
+
+    o.threads = 2;
+    r.rc = es_lineup_add_presets(&l, names, &err);
+    if (r.rc == ES_OK) r.rc = es_fit(&p, &l, &o, &err);
+    snprintf(r.why, sizeof r.why, "%s", err.text);
+    if (p) es_plan_totals_get(p, &r.totals);
+    for (int i = 0; i < l.n && r.rc == ES_OK; i++) {
+        const es_session_limits *s = &l.at[i]->step;
+        r.step[i] = *s;
+        switch (l.at[i]->kind) {
+        case ES_LINEUP_WHISPER:
+            r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->windows) + es_cost_hour(l.at[i], o.backend, 2, true, s->slots);
+            break;
+        case ES_LINEUP_PYANNET: r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->segments); break;
+        case ES_LINEUP_SPEAKER: r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->frames); break;
+        case ES_LINEUP_EMBEDDER: r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->tokens); break;
+        }
+    }
+    es_lineup_done(&l);
+    es_plan_close(p);
+    return r;
+}
+
+/* More memory is never slower, and no plan is larger than its budget. */
+static void budgets(void)
+{
+    static const double gigabytes[] = {5.6, 6, 7, 8, 10, 12, 16, 24, 48, 80};
+    double last = INFINITY;
+
+    for (size_t i = 0; i < sizeof gigabytes / sizeof gigabytes[0]; i++) {
+        uint64_t budget = (uint64_t)(gigabytes[i] * 1e9);
+        outcome r = fitted(mission, (es_fit_options){.backend = ES_CUDA, .budget = budget});
+        CHECK(r.rc == ES_OK, "%.1f GB: %s", gigabytes[i], r.why);
+        CHECK(r.totals.total <= budget, "%.1f GB: the plan takes %llu bytes", gigabytes[i], (unsigned long long)r.totals.total);
+        CHECK(r.totals.outside > 0 && r.totals.total == r.totals.arena + r.totals.outside, "what lies outside is not counted");
+        CHECK(r.seconds <= last * 1.011, "%.1f GB takes %.2f s, less memory took %.2f s", gigabytes[i], r.seconds, last);
+        CHECK(r.step[0].windows <= r.step[0].slots, "%d windows for %d slots", r.step[0].windows, r.step[0].slots);
+        last = r.seconds < last ? r.seconds : last;
+    }
+    CHECK(last < fitted(mission, (es_fit_options){.backend = ES_CUDA, .least = true}).seconds / 3, "batches gain nothing");
+}
+
+/* The smallest budget fits, one byte less does not, and what is then named to be dropped makes room. */
+static void the_smallest_budget(void)
+{
+    outcome least = fitted(mission, (es_fit_options){.backend = ES_CUDA, .least = true});
+    CHECK(least.rc == ES_OK && least.totals.budget == least.totals.total, "%s", least.why);
+    outcome r = fitted(mission, (es_fit_options){.backend = ES_CUDA, .budget = least.totals.total});
+    CHECK(r.rc == ES_OK && r.totals.total == least.totals.total, "%s", r.why);
+    r = fitted(mission, (es_fit_options){.backend = ES_CUDA, .budget = least.totals.total - 1});
+    CHECK(r.rc == ES_EBUDGET, "a byte too little is enough");
+    /* The smallest model that is large enough is named first. */
+    CHECK(strstr(r.why, "it fits without segmentation-3.0 or without resnet34"), "%s", r.why);
+    outcome without = fitted("distil-large-v3,ecapa,resnet34,gte-qwen2-1.5b",
+                             (es_fit_options){.backend = ES_CUDA, .budget = least.totals.total - 1});
+    CHECK(without.rc == ES_OK, "%s", without.why);
+    /* Where no single one makes room, several are named. */
+    r = fitted(mission, (es_fit_options){.backend = ES_CUDA, .budget = 1000000000});
+    CHECK(r.rc == ES_EBUDGET && strstr(r.why, "it fits without distil-large-v3 and gte-qwen2-1.5b"), "%s", r.why);
+    without = fitted("segmentation-3.0,ecapa,resnet34", (es_fit_options){.backend = ES_CUDA, .budget = 1000000000});
+    CHECK(without.rc == ES_OK, "%s", without.why);
+    r = fitted(mission, (es_fit_options){.backend = ES_CUDA, .budget = 10000000});
+    CHECK(r.rc == ES_EBUDGET && strstr(r.why, "no one of the models fits alone"), "%s", r.why);
+    r = fitted("tiny", (es_fit_options){.backend = ES_CPU, .budget = 1000000});
+    CHECK(r.rc == ES_EBUDGET && strstr(r.why, "1000000 bytes") && strstr(r.why, "the model does not fit"), "%s", r.why);
+}
+
+/* Two stages by trying everything: no combination that fits is faster by more than two hundredths. */
+static void nothing_is_faster(void)
+{
+    static const int segments[] = {1, 2, 4, 8, 16, 32, 64, 128}, frames[] = {1024, 2048, 4096, 8192, 16384, 32768, 65536};
+    enum { S = 8, F = 7, TRIES = 9 };
+    static outcome all[S][F];
+    uint64_t least = UINT64_MAX, most = 0;
+
+    for (int i = 0; i < S; i++)
+        for (int j = 0; j < F; j++) {
+            all[i][j] = fitted("segmentation-3.0,campplus",
+                               (es_fit_options){.backend = ES_CUDA, .wish = {.segments = segments[i], .frames = frames[j]}});
+            CHECK(all[i][j].rc == ES_OK && all[i][j].step[0].segments == segments[i] && all[i][j].step[1].frames == frames[j],
+                  "a wish is not granted: %s", all[i][j].why);
+            if (all[i][j].totals.total < least) least = all[i][j].totals.total;
+            if (all[i][j].totals.total > most) most = all[i][j].totals.total;
+        }
+    for (int k = 0; k < TRIES; k++) {
+        uint64_t budget = least + (most - least) * (uint64_t)(k * k) / ((TRIES - 1) * (TRIES - 1));
+        outcome r = fitted("segmentation-3.0,campplus", (es_fit_options){.backend = ES_CUDA, .budget = budget});
+        double best = INFINITY;
+        CHECK(r.rc == ES_OK && r.totals.total <= budget, "%s", r.why);
+        for (int i = 0; i < S; i++)
+            for (int j = 0; j < F; j++)
+                if (all[i][j].totals.total <= budget && all[i][j].seconds < best) best = all[i][j].seconds;
+        CHECK(r.seconds <= best * 1.02, "%llu bytes: %.3f s, but %.3f s is possible", (unsigned long long)budget, r.seconds, best);
+    }
+}
+
+/* The same options, the same plan; and nothing in the environment changes it. */
+static void plans_are_repeated(void)
+{
+    const es_session_options o = {.device = "cuda", .budget = 16000000000u, .threads = 2};
+    char *text[3] = {NULL};
+    size_t bytes[3];
+    es_err err = {0};
+
+    for (int i = 0; i < 3; i++) {
+        if (i == 2) setenv("EMBEDDING_BATCH_SIZE", "256", 1);
+        CHECK(es_session_plan(&o, mission, ES_LOOK_JSON, &text[i], &bytes[i], &err) == ES_OK, "%s", err.text);
+        if (!text[i]) return;
+        CHECK(!strcmp(text[i], text[0]), "plan %d is another", i);
+    }
+    unsetenv("EMBEDDING_BATCH_SIZE");
+    CHECK(strstr(text[0], "\"head_room_bytes\"") && strstr(text[0], "\"batches\"") && strstr(text[0], "\"slots\""), "%s", text[0]);
+    for (int i = 0; i < 3; i++) free(text[i]);
+    CHECK(es_session_plan(&o, mission, ES_LOOK_SVG, &text[0], &bytes[0], &err) == ES_OK, "%s", err.text);
+    static const char *const drawn[] = {"segmentation-3.0.segment", "resnet34.", "ecapa.", "gte-qwen2-1.5b.embed", "head room"};
+    for (int i = 0; i < 5 && text[0]; i++) CHECK(strstr(text[0], drawn[i]), "%s is not drawn", drawn[i]);
+    free(text[0]);
+}
+
+/* Without a budget memory has a price: the CPU's plan stays small, and what a session asks for it gets. */
+static void without_a_budget(void)
+{
+    outcome r = fitted("base,segmentation-3.0,campplus,minilm", (es_fit_options){.backend = ES_CPU});
+    outcome rich = fitted("base,segmentation-3.0,campplus,minilm", (es_fit_options){.backend = ES_CPU, .budget = 64000000000u});
+    outcome one = fitted("base", (es_fit_options){.backend = ES_CPU, .wish = {.windows = 1, .slots = 1}});
+
+    CHECK(r.rc == ES_OK && rich.rc == ES_OK && one.rc == ES_OK, "%s%s%s", r.why, rich.why, one.why);
+    CHECK(r.step[0].slots >= 4 && r.step[0].slots <= 16, "%d slots on a CPU", r.step[0].slots);
+    CHECK(r.totals.total < 1200000000u && r.totals.total <= rich.totals.total, "%llu bytes", (unsigned long long)r.totals.total);
+    CHECK(rich.seconds <= r.seconds, "more memory is slower");
+    CHECK(one.step[0].windows == 1 && one.step[0].slots == 1, "a wish is not granted");
+}
+
+static void names_are_known(void)
+{
+    outcome r = fitted("base,whatever", (es_fit_options){.backend = ES_CPU});
+    CHECK(r.rc == ES_EARG && strstr(r.why, "whatever") && strstr(r.why, "resnet34") && strstr(r.why, "ecapa"), "%s", r.why);
+    CHECK_INT(fitted(",", (es_fit_options){.backend = ES_CPU}).rc, ES_EARG);
+}
+
+int main(int argc, char **argv)
+{
+    static const es_test tests[] = {
+        {"budgets", budgets},
+        {"the_smallest_budget", the_smallest_budget},
+        {"nothing_is_faster", nothing_is_faster},
+        {"plans_are_repeated", plans_are_repeated},
+        {"without_a_budget", without_a_budget},
+        {"names_are_known", names_are_known},
+    };
+    return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
+}
