@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -220,6 +221,55 @@ static void words_of_the_environment(void)
     code = run("EMBEDDING_DEVICE=tpu", "embed --model minilm.pack --device cpu -o d.npy one");
     expect(__FILE__, __LINE__, code, 0, NULL);
     RUN(3, "budget", "embed --model minilm.pack --budget 1M texts");
+}
+
+/* Peak of a child's memory, in KiB, as the system counted it. words: separated by single blanks. */
+static long peak_of(const char *words)
+{
+    char copy[1000], *argv[32] = {0}, *save = NULL;
+    struct rusage used = {0};
+    int status = 0, n = 0;
+
+    snprintf(copy, sizeof copy, "%s/earshot %s", ES_BINARY_DIR, words);
+    for (char *w = strtok_r(copy, " ", &save); w && n < 31; w = strtok_r(NULL, " ", &save)) argv[n++] = w;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("EMBEDDING_BATCH_SIZE", "256", 1);
+        setenv("EMBEDDING_DEVICE", "cpu", 1);
+        if (chdir(folder) || !freopen("/dev/null", "w", stdout)) _exit(126);
+        execv(argv[0], argv);
+        _exit(127);
+    }
+    CHECK(child > 0 && wait4(child, &status, 0, &used) == child && WIFEXITED(status) && !WEXITSTATUS(status), "%s ended with %d", words,
+          status);
+    return used.ru_maxrss;
+}
+
+/* The seed's case: 103 texts where up to 256 may be computed together, under a budget far smaller than that many of the
+ * longest would take (800 MB). What it takes is what one short text takes, which is the plan, to the texts and vectors
+ * themselves; and that is the program, the budget, and while weights are copied the largest tensor's pages of the pack. */
+static void memory_is_the_plans(void)
+{
+    enum { N = 103, BUDGET_KIB = 60000000 / 1024, TENSOR_KIB = 30522 * 384 * 2 / 1024 };
+
+    if (!setup()) return;
+    FILE *f = fopen(at("texts"), "wb");
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < 2 + i * 31 % 250; k++) fputs("word ", f);
+        fputc('\n', f);
+    }
+    fclose(f);
+    write_file("one", "hello\n", 6);
+    long program = peak_of("version"), one = peak_of("embed -q --model minilm.pack --budget 60M -o v.npy one");
+    long many = peak_of("embed -q --model minilm.pack --budget 60M -o w.npy texts");
+    printf("    peaks: the program %ld KiB, one text %ld KiB, %d texts %ld KiB\n", program, one, N, many);
+    free(vectors("w.npy", N, WIDTH));
+#ifndef __SANITIZE_ADDRESS__ /* whose own memory is many times that */
+    CHECK(many - one < 1024, "103 texts take %ld KiB more than one", many - one);
+    CHECK(one < program + BUDGET_KIB + TENSOR_KIB, "one text takes %ld KiB, the program %ld KiB and the budget %d KiB", one, program,
+          (int)BUDGET_KIB);
+#endif
 }
 
 static void odd_texts(void)
@@ -645,6 +695,7 @@ int main(int argc, char **argv)
     static const es_test tests[] = {
         {"minilm_is_the_reference", minilm_is_the_reference},
         {"words_of_the_environment", words_of_the_environment},
+        {"memory_is_the_plans", memory_is_the_plans},
         {"odd_texts", odd_texts},
         {"long_texts_in_parts", long_texts_in_parts},
         {"tokenizers_without_a_pack", tokenizers_without_a_pack},

@@ -417,16 +417,37 @@ static void wrong_tokens_are_refused(void)
     rig_close(&g);
 }
 
-/* Models of sizes alone: the same bits from the same seed and others from another, numbers that neither vanish nor overflow
- * over many layers, texts that differ. */
+/* ---- models of sizes alone ---- */
+
+static const es_embedder_dims kinds[] = {
+    {.qwen2 = true, .d_model = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .layers = 28, .mlp = 704, .vocab = 1000, .positions = 512,
+     .longest = 512, .theta = 1e6, .eps = 1e-6f, .mask = ES_MASK_NONE, .pooling = ES_POOL_LAST},
+    {.d_model = 96, .heads = 3, .kv_heads = 3, .head_dim = 32, .layers = 12, .mlp = 384, .vocab = 1000, .positions = 512,
+     .longest = 256, .eps = 1e-12f, .mask = ES_MASK_NONE, .pooling = ES_POOL_MEAN},
+};
+
+static bool seeded_open(rig *g, int kind, int layers, es_embedder_limits limits, int threads, uint64_t seed)
+{
+    es_fault fault = {0};
+
+    *g = (rig){.dims = kinds[kind]};
+    if (layers) g->dims.layers = layers;
+    bool made = !es_plan_open(&g->p, ES_CPU, threads, &g->err) &&
+                !es_embedder_plan(&g->m, g->p, "seeded", NULL, &g->dims, limits, &g->err) && !es_plan_finish(g->p, 0, &g->err) &&
+                !es_device_open(&g->d, ES_CPU, 0, threads, NULL, &fault) && !es_arena_open(&g->a, g->p, g->d, &g->err);
+    CHECK(made, "%s%s", g->err.text, fault.text);
+    if (made) {
+        CHECK(es_arena_load(g->a, &g->err) == ES_EMODEL && strstr(g->err.text, "no weights"), "weights came from nowhere");
+        CHECK(es_arena_seed(g->a, seed, &g->err) == ES_OK, "%s", g->err.text);
+        es_embedder_start(g->m, g->a);
+    }
+    return made;
+}
+
+/* The same bits from the same seed and others from another, numbers that neither vanish nor overflow over many layers, texts
+ * that differ. */
 static void seeded_weights(void)
 {
-    static const es_embedder_dims kinds[] = {
-        {.qwen2 = true, .d_model = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .layers = 28, .mlp = 704, .vocab = 1000, .positions = 512,
-         .longest = 512, .theta = 1e6, .eps = 1e-6f, .mask = ES_MASK_NONE, .pooling = ES_POOL_LAST},
-        {.d_model = 96, .heads = 3, .kv_heads = 3, .head_dim = 32, .layers = 12, .mlp = 384, .vocab = 1000, .positions = 512,
-         .longest = 256, .eps = 1e-12f, .mask = ES_MASK_NONE, .pooling = ES_POOL_MEAN},
-    };
     static float have[3][2 * 256];
     int32_t tokens[40], bounds[3] = {0, 16, 40};
 
@@ -434,21 +455,12 @@ static void seeded_weights(void)
     for (int k = 0; k < 2; k++) {
         int d = kinds[k].d_model;
         for (int i = 0; i < 3; i++) {
-            rig g = {.dims = kinds[k]};
-            es_fault fault = {0};
-            es_embedder_limits limits = {.tokens = 64, .texts = 4, .keep = true};
-            bool made = !es_plan_open(&g.p, ES_CPU, 1, &g.err) &&
-                        !es_embedder_plan(&g.m, g.p, "seeded", NULL, &g.dims, limits, &g.err) && !es_plan_finish(g.p, 0, &g.err) &&
-                        !es_device_open(&g.d, ES_CPU, 0, 1, NULL, &fault) && !es_arena_open(&g.a, g.p, g.d, &g.err);
-            CHECK(made, "%s%s", g.err.text, fault.text);
-            if (made) {
-                CHECK(es_arena_load(g.a, &g.err) == ES_EMODEL && strstr(g.err.text, "no weights"), "weights came from nowhere");
-                CHECK(es_arena_seed(g.a, i == 2 ? 8 : 7, &g.err) == ES_OK, "%s", g.err.text);
-                es_embedder_start(g.m, g.a);
+            rig g;
+            if (seeded_open(&g, k, 0, (es_embedder_limits){.tokens = 64, .texts = 4, .keep = true}, 1, i == 2 ? 8 : 7)) {
                 CHECK(es_embedder_step(g.m, tokens, bounds, 2, have[i], &g.err) == ES_OK, "%s", g.err.text);
-                size_t each = 64 * (size_t)d;
-                float *x = malloc((size_t)(g.dims.layers + 1) * each * sizeof *x);
-                es_state_get(g.a, es_embedder_debug(g.m), 0, x, (size_t)(g.dims.layers + 1) * each * sizeof *x);
+                size_t each = 64 * (size_t)d, all = (size_t)(g.dims.layers + 1) * each;
+                float *x = malloc(all * sizeof *x);
+                es_state_get(g.a, es_embedder_debug(g.m), 0, x, all * sizeof *x);
                 double sum = 0;
                 for (int j = 0; j < 40 * d; j++) sum += pow((double)x[(size_t)g.dims.layers * each + (size_t)j], 2);
                 double rms = sqrt(sum / (40 * d));
@@ -465,6 +477,51 @@ static void seeded_weights(void)
     }
 }
 
+/* A text's vector, to the last bit, whatever is computed with it: alone, with one other, among 103 in three orders, in steps
+ * of several sizes, on 1 and 2 threads. */
+static void same_bits_in_any_company(void)
+{
+    enum { N = 103, MOST_LENGTH = 70 };
+    static const struct {
+        int tokens, texts, threads, group, stride; /* group: texts of one call; stride: which text comes next, modulo N */
+    } way[] = {{512, 256, 1, N, 1}, {512, 256, 2, N, 1}, {512, 256, 2, N, 102}, {4096, 256, 2, N, 38}, {512, 256, 2, 2, 1},
+               {128, 3, 1, 2, 51},  {128, 1, 2, 1, 1},   {4096, 256, 1, N, 17}};
+    static int32_t tokens[N][MOST_LENGTH], call[N * MOST_LENGTH];
+    static float first[N * 256], out[N * 256];
+    int length[N];
+
+    for (int i = 0; i < N; i++) {
+        length[i] = 1 + i * 37 % MOST_LENGTH;
+        for (int t = 0; t < length[i]; t++) tokens[i][t] = (i * 131 + t * t * 17) % 1000;
+    }
+    for (int k = 0; k < 2; k++) {
+        size_t width = (size_t)kinds[k].d_model;
+        for (size_t w = 0; w < sizeof way / sizeof *way; w++) {
+            rig g;
+            int wrong = 0;
+            if (!seeded_open(&g, k, 2, (es_embedder_limits){.tokens = way[w].tokens, .texts = way[w].texts}, way[w].threads, 3)) return;
+            for (int at = 0; at < N; at += way[w].group) {
+                int64_t bounds[N + 1] = {0};
+                int n = at + way[w].group < N ? way[w].group : N - at;
+                for (int i = 0; i < n; i++) {
+                    int text = (at + i) * way[w].stride % N;
+                    memcpy(call + bounds[i], tokens[text], (size_t)length[text] * sizeof *call);
+                    bounds[i + 1] = bounds[i] + length[text];
+                }
+                CHECK(es_embedder_run(g.m, call, bounds, n, out, NULL, &g.err) == ES_OK, "%s", g.err.text);
+                for (int i = 0; i < n; i++) {
+                    float *want = first + (size_t)((at + i) * way[w].stride % N) * width;
+                    if (!w) memcpy(want, out + (size_t)i * width, width * sizeof *out);
+                    wrong += memcmp(want, out + (size_t)i * width, width * sizeof *out) != 0;
+                }
+            }
+            CHECK(!wrong, "%s, way %zu: %d of %d texts have other bits", k ? "bert" : "qwen2", w, wrong, N);
+            rig_close(&g);
+        }
+        for (int i = 1; i < N; i++) CHECK(memcmp(first, first + (size_t)i * width, width * sizeof *first) != 0, "texts 0 and %d are one", i);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
@@ -474,6 +531,7 @@ int main(int argc, char **argv)
         {"qwen2_c", qwen2_c},
         {"presets", presets},
         {"seeded_weights", seeded_weights},
+        {"same_bits_in_any_company", same_bits_in_any_company},
         {"many_texts_under_a_small_plan", many_texts_under_a_small_plan},
         {"wrong_tokens_are_refused", wrong_tokens_are_refused},
     };
