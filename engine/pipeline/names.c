@@ -281,7 +281,7 @@ static int run_change(void *user, es_people *all, es_err *err)
     const es_voice *last = NULL;
     int rc = conclude(all, err);
 
-    c->result = (es_names_change){0};
+    c->result = (es_names_change){.voices = 0};
     if (!rc && !(before = malloc((all->n_voices + 1) * sizeof *before))) rc = no_memory(err);
     for (size_t i = 0; i < all->n_voices && !rc; i++) label_of(before[i], sizeof *before, all, &all->voices[i].identity);
     if (!rc) rc = c->make(c, all, err);
@@ -303,7 +303,7 @@ static int edit(es_store *s, change *c, es_names_change *out, es_err *err)
 {
     int rc = es_voices_edit(s, run_change, c, err);
 
-    if (out) *out = rc ? (es_names_change){0} : c->result;
+    if (out) *out = rc ? (es_names_change){.voices = 0} : c->result;
     return rc;
 }
 
@@ -385,14 +385,31 @@ static int add_heard(es_profile *p, const es_people *all, const bool *theirs, in
     return 0;
 }
 
+static es_profile *find_profile(es_people *all, const char *name)
+{
+    for (size_t i = 0; i < all->n_profiles; i++)
+        if (!strcmp(all->profiles[i].name, name)) return &all->profiles[i];
+    return NULL;
+}
+
+/* Whom the clips are like, if it is somebody else: they may be one person under two names. */
+static void find_like(change *c, const es_people *all)
+{
+    for (size_t k = 0; k < c->n; k++) {
+        double score = 0;
+        int at = es_identify_nearest(all, c->space, c->clips[k].vector, &score);
+        if (at < 0 || !strcmp(all->profiles[at].name, c->who) || score <= c->result.like_score) continue;
+        snprintf(c->result.like, sizeof c->result.like, "%s", all->profiles[at].name);
+        c->result.like_score = score;
+    }
+}
+
 static int make_enroll(change *c, es_people *all, es_err *err)
 {
-    es_profile *p = NULL;
+    es_profile *p = find_profile(all, c->who);
     char shown[300], hex[33];
 
     es_printable(shown, sizeof shown, c->who);
-    for (size_t i = 0; i < all->n_profiles; i++)
-        if (!strcmp(all->profiles[i].name, c->who)) p = &all->profiles[i];
     for (size_t i = 0; p && i < p->n; i++)
         for (size_t k = 0; k < c->n; k++)
             if (es_hash_same(p->clips[i].content, c->clips[k].content) && es_hash_same(p->clips[i].space, c->clips[k].space)) {
@@ -409,9 +426,12 @@ static int make_enroll(change *c, es_people *all, es_err *err)
         more[at] = *c->space;
         all->n_spaces++;
     }
-    if (!p && !(p = add_profile(all, c->who))) return no_memory(err);
+    find_like(c, all);
+    if (!(p = find_profile(all, c->who)) && !(p = add_profile(all, c->who))) return no_memory(err);
     for (size_t k = 0; k < c->n; k++)
         if (add_clip(p, &c->clips[k])) return no_memory(err);
+    for (size_t i = 0; i < all->n_voices; i++)
+        c->result.strangers += all->voices[i].width && !es_hash_same(all->voices[i].space, c->space->hash);
     return ES_OK;
 }
 

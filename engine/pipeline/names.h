@@ -54,6 +54,10 @@ int es_names_find(es_store *s, const char *who, es_place **out, size_t *n, es_er
 /* What a change led to. */
 typedef struct es_names_change {
     size_t voices, recordings; /* speakers whose name is another one now, and in how many recordings they are */
+    /* After enrolling: somebody else whose voice is so like that both may be one person; "" where there is nobody. */
+    char like[ES_PERSON_BYTES + 1];
+    double like_score;
+    size_t strangers; /* after enrolling: voices of the library that no clip can be compared with, as other models made them */
 } es_names_change;
 
 /* Adds clips to a person, who is new or not; their vectors are taken over, whatever comes of it. ES_EARG where one of them

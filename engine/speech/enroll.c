@@ -105,26 +105,54 @@ int64_t es_enroll_samples(const es_stretch *s, size_t n)
 
 /* ---- how good it sounds ---- */
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The level between the stretches: of frames that lie wholly there the quiet fifth, since what was not taken for one voice
+ * may be speech all the same. Negative where there are too few. */
+static double noise_power(const float *x, int64_t n, const es_stretch *s, size_t n_stretches)
+{
+    enum { FRAME = 320, ENOUGH = 25 };
+    double *power = malloc(((size_t)(n / FRAME) + 1) * sizeof *power), found = -1;
+    size_t k = 0, frames = 0;
+
+    for (int64_t at = 0; power && at + FRAME <= n; at += FRAME) {
+        while (k < n_stretches && s[k].to <= at) k++;
+        if (k < n_stretches && s[k].from < at + FRAME) continue;
+        power[frames] = 0;
+        for (int i = 0; i < FRAME; i++) power[frames] += (double)x[at + i] * (double)x[at + i] / FRAME;
+        frames++;
+    }
+    if (frames >= ENOUGH) {
+        qsort(power, frames, sizeof *power, ascending);
+        found = power[frames / 5];
+    }
+    free(power);
+    return found;
+}
+
 es_enroll_quality es_enroll_measure(const float *x, int64_t n, const es_stretch *s, size_t n_stretches)
 {
-    enum { ENOUGH = 8000 /* samples between the stretches, to know their noise */ };
     es_enroll_quality q = {.noise_db = 99};
-    double speech = 0, rest = 0;
+    double speech = 0, noise = noise_power(x, n, s, n_stretches);
     int64_t in = 0, flat = 0;
     float top = 0;
 
     for (int64_t i = 0; i < n; i++) top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
-    for (int64_t i = 0; i < n; i++) rest += (double)x[i] * (double)x[i];
     for (size_t k = 0; k < n_stretches; k++)
         for (int64_t i = s[k].from; i < s[k].to; i++) {
             speech += (double)x[i] * (double)x[i];
             flat += top > 0 && fabsf(x[i]) >= 0.99f * top;
             in++;
         }
-    rest -= speech;
     if (in) q.clipped = (double)flat / (double)in;
-    if (in && n - in >= ENOUGH) {
-        double noise = fmax(rest / (double)(n - in), 1e-12), power = speech / (double)in - noise;
+    if (in && noise >= 0) {
+        double power = speech / (double)in - noise;
+        noise = fmax(noise, 1e-12);
         q.noise_db = power > 0 ? fmin(99, 10 * log10(power / noise)) : 0;
     }
     return q;
@@ -159,13 +187,6 @@ static double second_voice(const float *pieces, int n, int width, const es_ident
     for (int k = 0; k < K && k < 64; k++) /* a stray piece is no voice: those fall to the pieces one by one */
         if (k != largest && size[k] >= 2) share += (double)size[k] / n;
     return share;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 static double median(double *x, int n)
