@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd_engine.h"
 #include "commands.h"
 #include "earshot.h"
 #include "term.h"
@@ -78,35 +79,6 @@ static int lines_read(lines *out, const char *path)
         at += l.length[i] + 1;
     }
     *out = l;
-    return CLI_OK;
-}
-
-/* ---- which encoder ---- */
-
-/* Options first, then the environment. */
-static int encoder_options(es_encoder_options *out, const cli_settings *s)
-{
-    const char *batch = getenv("EMBEDDING_BATCH_SIZE"), *device = getenv("EMBEDDING_DEVICE");
-
-    *out = (es_encoder_options)ES_ENCODER_OPTIONS;
-    out->models = s->models;
-    out->model = s->model;
-    out->device = s->device ? s->device : device && *device ? device : NULL;
-    if (!s->device) out->device_from = "EMBEDDING_DEVICE";
-    out->budget = s->budget;
-    out->threads = (int)s->threads;
-    out->split = s->long_texts && !strcmp(s->long_texts, "split");
-    out->batch_size = (int)s->batch_size;
-    if (!s->batch_size && batch && *batch) {
-        char *end = NULL;
-        errno = 0;
-        long v = strtol(batch, &end, 10);
-        if (*end || errno || v < 1 || v > INT_MAX) {
-            cli_say("EMBEDDING_BATCH_SIZE is a whole number of texts from 1 on, not %s", cli_quoted(batch));
-            return CLI_USAGE;
-        }
-        out->batch_size = (int)v;
-    }
     return CLI_OK;
 }
 
@@ -212,7 +184,7 @@ int cli_run_embed(const cli_settings *s)
     id_lines ids = {0};
     lines l = {0};
     float *vectors = NULL;
-    int code = encoder_options(&options, s), width = 0;
+    int code = cli_encoder_options(&options, s), width = 0;
 
     if (code == CLI_OK && (!s->output || !strcmp(s->output, "-")) && isatty(1) && !(s->format && !strcmp(s->format, "jsonl"))) {
         cli_say("npy is nothing for a terminal: name a file with -o, or take --format jsonl");
@@ -298,7 +270,7 @@ int cli_run_bench_embed(const cli_settings *s)
     es_error error = {0};
     char *text = NULL;
     size_t bytes = 0;
-    int code = encoder_options(&encoder, s);
+    int code = cli_encoder_options(&encoder, s);
 
     if (code != CLI_OK) return code;
     if (s->synthetic && s->model) {

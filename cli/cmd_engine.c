@@ -4,11 +4,20 @@
 #include "cmd_engine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "term.h"
+
+/* What the environment says of text encoders is read here and nowhere else. */
+static const char *embedding_device(void)
+{
+    const char *device = getenv("EMBEDDING_DEVICE");
+
+    return device && *device ? device : NULL;
+}
 
 void cli_engine_options(es_engine_options *out, const cli_settings *s)
 {
@@ -21,10 +30,36 @@ void cli_engine_options(es_engine_options *out, const cli_settings *s)
     out->diarizer = s->diarizer;
     out->voice = s->voice;
     out->embedder = s->embedder;
-    out->embedder_device = getenv("EMBEDDING_DEVICE") && *getenv("EMBEDDING_DEVICE") ? getenv("EMBEDDING_DEVICE") : NULL;
+    out->embedder_device = embedding_device();
     out->device = s->device;
     out->budget = s->budget;
     out->threads = (int)s->threads;
+}
+
+int cli_encoder_options(es_encoder_options *out, const cli_settings *s)
+{
+    const char *batch = getenv("EMBEDDING_BATCH_SIZE"), *device = embedding_device();
+
+    *out = (es_encoder_options)ES_ENCODER_OPTIONS;
+    out->models = s->models;
+    out->model = s->model;
+    out->device = s->device ? s->device : device;
+    if (!s->device) out->device_from = "EMBEDDING_DEVICE";
+    out->budget = s->budget;
+    out->threads = (int)s->threads;
+    out->split = s->long_texts && !strcmp(s->long_texts, "split");
+    out->batch_size = (int)s->batch_size;
+    if (!s->batch_size && batch && *batch) {
+        char *end = NULL;
+        errno = 0;
+        long v = strtol(batch, &end, 10);
+        if (*end || errno || v < 1 || v > INT_MAX) {
+            cli_say("EMBEDDING_BATCH_SIZE is a whole number of texts from 1 on, not %s", cli_quoted(batch));
+            return CLI_USAGE;
+        }
+        out->batch_size = (int)v;
+    }
+    return CLI_OK;
 }
 
 void cli_speech_options(es_speech_options *out, const cli_settings *s)

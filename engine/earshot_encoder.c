@@ -5,15 +5,12 @@
 #include <string.h>
 
 #include "door.h"
+#include "encoder.h"
 #include "pipeline/bench_embed.h"
 #include "pipeline/embedding.h"
 
-struct es_encoder {
-    es_embedding *embedding;
-};
-
-/* The room's options from a caller's; models_room holds the default folder where none is named. */
-static int inner_options(es_embedding_options *out, const es_encoder_options *options, char *models_room, size_t room, es_err *err)
+int es_door_encoder_options(es_embedding_options *out, const es_encoder_options *options, char *models_room, size_t room,
+                            es_err *err)
 {
     es_encoder_options o = ES_ENCODER_OPTIONS;
 
@@ -43,7 +40,7 @@ int es_encoder_open(es_encoder **out, const es_encoder_options *options, es_erro
     es_encoder *e = NULL;
     es_err err = {0};
     char models[4096];
-    int rc = inner_options(&inner, options, models, sizeof models, &err);
+    int rc = es_door_encoder_options(&inner, options, models, sizeof models, &err);
 
     *out = NULL;
     if (rc == ES_OK && !(e = calloc(1, sizeof *e))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
@@ -104,7 +101,7 @@ int es_encoder_bench(const es_encoder_bench_options *options, const char *format
     if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_encoder_bench_options has no valid size");
     if (rc == ES_OK && format && !json && strcmp(format, "text")) rc = es_fail(&err, ES_EARG, "figures come as text or json");
     if (rc == ES_OK && (o.tokens < 0 || o.texts < 0)) rc = es_fail(&err, ES_EARG, "%d texts of %d tokens cannot be", o.texts, o.tokens);
-    if (rc == ES_OK) rc = inner_options(&inner.encoder, o.encoder, models, sizeof models, &err);
+    if (rc == ES_OK) rc = es_door_encoder_options(&inner.encoder, o.encoder, models, sizeof models, &err);
     inner.encoder.synthetic = o.synthetic;
     inner.tokens = o.tokens;
     inner.texts = o.texts;

@@ -31,6 +31,8 @@ struct es_embedding {
     es_embedding_options options; /* its texts are not kept */
     es_device_choice where;
     char name[64];
+    es_maker maker;   /* zeroed without a pack, as is space */
+    es_hash128 space;
     es_weights *pack; /* until ready */
     bool seeded;      /* a preset: there is no pack */
     bool within;      /* the model is another's: no plan, device and arena here */
@@ -58,7 +60,8 @@ static int choose(char **path, const es_embedding_options *o, es_err *err)
     bool is_path = o->model && stat(o->model, &st) == 0 && (S_ISREG(st.st_mode) || strchr(o->model, '/'));
     int rc = es_packs_scan(&packs, is_path ? o->model : o->models, err);
 
-    if (rc == ES_OK) rc = es_packs_choose_encoder(&packs, is_path ? NULL : o->model, &entry, err);
+    if (rc == ES_OK && o->preferred && !o->model) rc = es_packs_choose(&packs, ES_STAGE_EMBEDDER, NULL, &entry, err);
+    if (rc == ES_OK && !entry) rc = es_packs_choose_encoder(&packs, is_path ? NULL : o->model, &entry, err);
     if (rc == ES_OK && !(*path = strdup(entry->path))) rc = es_fail(err, ES_ENOMEM, "not enough memory");
     es_packs_done(&packs);
     return rc;
@@ -87,6 +90,16 @@ static int open_preset(es_embedding *e, const char *name, es_err *err)
                    es_printable(shown, sizeof shown, name), list);
 }
 
+static void know(es_embedding *e, const es_weights *pack)
+{
+    const char *hash = es_weights_meta(pack, "data_hash");
+
+    snprintf(e->name, sizeof e->name, "%s", es_pack_name(pack));
+    snprintf(e->maker.name, sizeof e->maker.name, "%s", e->name);
+    if (hash) es_hash_parse(&e->maker.hash, hash); /* one that is none stays zero */
+    e->space = es_packs_space(pack);
+}
+
 int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err *err)
 {
     es_embedding *e = calloc(1, sizeof *e);
@@ -108,7 +121,7 @@ int es_embedding_open(es_embedding **out, const es_embedding_options *o, es_err 
         if (rc == ES_OK) rc = es_pack_open(&e->pack, path, err);
         if (rc == ES_OK) rc = es_embedder_dims_read(&e->dims, e->pack, err);
         if (rc == ES_OK) rc = open_tokens(e, e->pack, err);
-        if (rc == ES_OK) snprintf(e->name, sizeof e->name, "%s", es_pack_name(e->pack));
+        if (rc == ES_OK) know(e, e->pack);
     }
     if (rc == ES_OK) {
         *out = e;
@@ -127,7 +140,7 @@ int es_embedding_within(es_embedding **out, const es_weights *pack, es_err *err)
     *out = NULL;
     if (rc == ES_OK) {
         e->within = true;
-        snprintf(e->name, sizeof e->name, "%s", es_pack_name(pack));
+        know(e, pack);
         rc = es_embedder_dims_read(&e->dims, pack, err);
     }
     if (rc == ES_OK) rc = open_tokens(e, pack, err);
@@ -198,9 +211,14 @@ int es_embedding_bind(es_embedding *e, es_embedder *model, es_embedder_limits li
     return take_room(e, err);
 }
 
+static es_log_level note(const es_embedding *e)
+{
+    return e->options.hushed ? ES_LOG_INFO : ES_LOG_NOTE;
+}
+
 void es_embedding_tell(const es_embedding *e, const char *device)
 {
-    es_log(ES_LOG_NOTE, "Embedding model %s (%d dimensions, up to %d tokens a text) is loaded on %s", e->name, e->dims.d_model,
+    es_log(note(e), "Embedding model %s (%d dimensions, up to %d tokens a text) is loaded on %s", e->name, e->dims.d_model,
            es_embedder_longest(e->embedder), device);
 }
 
@@ -231,6 +249,16 @@ int es_embedding_ready(es_embedding *e, es_err *err)
     e->pack = NULL;
     es_embedding_tell(e, facts.name);
     return ES_OK;
+}
+
+es_maker es_embedding_maker(const es_embedding *e)
+{
+    return e->maker;
+}
+
+es_hash128 es_embedding_space(const es_embedding *e)
+{
+    return e->space;
 }
 
 int es_embedding_width(const es_embedding *e)
@@ -365,11 +393,6 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static es_log_level note(const es_embedding *e)
-{
-    return e->options.hushed ? ES_LOG_INFO : ES_LOG_NOTE;
 }
 
 static void tell_rate(const es_embedding *e, size_t n, double began)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/types.h"
 #include "models/embedder.h"
 
 typedef struct es_embedding es_embedding;
@@ -26,6 +27,7 @@ typedef struct es_embedding_options {
     int threads;        /* of the CPU; 0: its cores */
     int texts;          /* of one step, at most; 0: a default. How many tokens a step has follows from the budget */
     bool split;         /* longer texts are computed in parts; else they lose their end */
+    bool preferred;     /* where no model is named: the one that ingest would take, not the only one */
     bool hushed;        /* the notes of a batch are told as information only */
     const char *synthetic; /* a preset's name (es_embedder_preset): seeded weights, no pack, ids only; NULL: a pack */
 } es_embedding_options;
@@ -40,6 +42,8 @@ void es_embedding_close(es_embedding *e); /* accepts NULL */
 int es_embedding_ready(es_embedding *e, es_err *err); /* does what costs time and memory; called again, nothing */
 
 int es_embedding_width(const es_embedding *e); /* of a vector */
+es_maker es_embedding_maker(const es_embedding *e); /* its pack; zeroed for a preset */
+es_hash128 es_embedding_space(const es_embedding *e); /* es_packs_space() of it */
 bool es_embedding_has_tokens(const es_embedding *e); /* else it takes ids only */
 int es_embedding_takes(const es_embedding *e); /* tokens of a text as the model has it, whatever the plan; the frame counted */
 /* Once ready: tokens that one text may have, the frame counted, and bytes of the arena. */

@@ -38,9 +38,9 @@ int es_meaning_cut(es_passages *out, const es_transcript *t, const es_embedding 
     return es_passages_cut(out, t, &rule, err);
 }
 
-int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_hash128 space, es_err *err)
+int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_err *err)
 {
-    es_vectors v = {.space = space, .width = es_embedding_width(e), .n = p->n};
+    es_vectors v = {.space = es_embedding_space(e), .width = es_embedding_width(e), .n = p->n};
     const char **texts = NULL;
     size_t *bytes = NULL;
     int rc = ES_OK;
@@ -74,8 +74,7 @@ int es_meaning_add(es_result *r, es_session *session, es_err *err)
     es_passages_done(&r->passages);
     rc = es_meaning_cut(&r->passages, &r->transcript, e, err);
     if (rc != ES_OK || !e || !es_embedding_has_tokens(e)) return rc;
-    es_maker maker = es_session_maker(session, ES_STAGE_EMBEDDER);
-    rc = es_meaning_vectors(&r->passages.vectors, &r->passages, e, maker.hash, err);
-    if (rc == ES_OK) r->made.by[ES_STAGE_EMBEDDER] = maker;
+    rc = es_meaning_vectors(&r->passages.vectors, &r->passages, e, err);
+    if (rc == ES_OK) r->made.by[ES_STAGE_EMBEDDER] = es_embedding_maker(e);
     return rc;
 }

@@ -15,8 +15,8 @@
 /* Cuts t into passages: by the encoder's tokens, or by a rule of thumb where e is NULL or has no tokenizer. No vectors. *out
  * is the caller's, to give to es_passages_done(). */
 int es_meaning_cut(es_passages *out, const es_transcript *t, const es_embedding *e, es_err *err);
-/* The vectors of passages, in e's space; what out held is freed. space: the data hash of e's pack. */
-int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_hash128 space, es_err *err);
+/* The vectors of passages, in e's space; what out held is freed. */
+int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_err *err);
 
 /* Both of a recording whose transcript, with its speakers, is there: what ingest does. Without a text encoder the passages
  * are found by their words alone. */

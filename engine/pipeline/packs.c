@@ -21,6 +21,20 @@ static int no_memory(es_err *err)
     return es_fail(err, ES_ENOMEM, "not enough memory for the list of packs");
 }
 
+es_hash128 es_packs_space(const es_weights *w)
+{
+    const char *const parts[] = {es_weights_meta(w, "data_hash"), es_pack_architecture(w), es_weights_meta(w, "config")};
+    es_hasher *h = es_hasher_open();
+    es_hash128 space = {{0}};
+
+    if (!h) return space; /* nobody's space: then nothing is compared with it */
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (parts[i]) es_hasher_add(h, parts[i], strlen(parts[i]) + 1);
+    space = es_hasher_value(h);
+    es_hasher_close(h);
+    return space;
+}
+
 /* Fills an entry from the file; what is wrong with it becomes its fault. Fails only without memory. */
 static int look(es_pack_entry *e, const char *path, es_err *err)
 {
@@ -41,6 +55,7 @@ static int look(es_pack_entry *e, const char *path, es_err *err)
             es_fail(&why, ES_EMODEL, "%s: its metadata states no data_hash of 32 hexadecimal digits",
                     es_printable(shown, sizeof shown, path));
         }
+        e->space = es_packs_space(w);
         es_weights_close(w);
     }
     if (why.code) {

@@ -11,11 +11,13 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/types.h"
+#include "runtime/weights.h"
 
 typedef struct es_pack_entry {
     char *path;
     char name[64], architecture[32];
     es_hash128 hash; /* of its data, as the metadata states it */
+    es_hash128 space; /* es_packs_space() */
     uint64_t bytes;
     char *fault; /* a sentence, or NULL */
 } es_pack_entry;
@@ -27,6 +29,10 @@ typedef struct es_packs {
 } es_packs;
 
 /* where: a folder, or one pack. A folder that is not there is an empty list. */
+/* What a pack's vectors are: its data, and the config that says how to compute with it (attention, pooling). Packs that
+ * differ in either make vectors that cannot be compared. */
+es_hash128 es_packs_space(const es_weights *pack);
+
 int es_packs_scan(es_packs *out, const char *where, es_err *err);
 void es_packs_done(es_packs *p);
 
