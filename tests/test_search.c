@@ -6,6 +6,7 @@
 
 #include "pipeline/fuse.h"
 #include "pipeline/moment.h"
+#include "pipeline/query.h"
 
 /* ---- fusion ---- */
 
@@ -144,11 +145,57 @@ static void names(void)
     CHECK(strlen(small) < sizeof small, "cut");
 }
 
+/* ---- the words of a query ---- */
+
+static void check_pieces(const char *query, const char *want)
+{
+    es_query_piece p;
+    char have[256] = "";
+    size_t at = 0;
+
+    while (es_query_next(&p, query, strlen(query), &at))
+        snprintf(have + strlen(have), sizeof have - strlen(have), "[%.*s]", (int)p.bytes, p.text);
+    CHECK_STR(have, want);
+}
+
+static void pieces(void)
+{
+    check_pieces("", "");
+    check_pieces(" \t\n", "");
+    check_pieces("one  two\nthree", "[one][two][three]");
+    check_pieces("say \"two words\" now", "[say][\"two words\"][now]");
+    check_pieces("say\"cheese\"now", "[say][\"cheese\"][now]");
+    check_pieces("an \"open end", "[an][\"open end]");
+    check_pieces("\xC2\xA0thin\xE2\x80\x89space", "[thin][space]");
+}
+
+static void check_telling(const char *query, const char *want)
+{
+    char out[256];
+    size_t n = es_query_telling(out, query, strlen(query));
+
+    CHECK_STR(out, want);
+    CHECK_INT(n, strlen(want));
+}
+
+static void telling(void)
+{
+    check_telling("where did they live as children", "live children");
+    check_telling("What's the Budget?", "What's Budget?");
+    check_telling("to be or not to be", "to be or not to be");
+    check_telling("\"to be\" or who", "\"to be\"");
+    check_telling("who! -- (the) cat", "cat");
+    check_telling("wh* a", "wh*");
+    check_telling("x\"y\"", "x\"y\"");
+    check_telling("", "");
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"fusion", fusion}, {"fusion of nothing", fusion_of_nothing}, {"passage order", passage_order}, {"times", times},
         {"dates", dates},   {"moments", moments},                     {"names", names},
+        {"pieces", pieces}, {"telling", telling},
     };
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof tests[0]));
 }
