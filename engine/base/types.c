@@ -124,6 +124,21 @@ int es_transcript_add_word(es_transcript *t, const es_word *w, const char *text,
     return 0;
 }
 
+int es_transcript_append(es_transcript *t, const es_transcript *from)
+{
+    for (size_t i = 0; i < from->n_segments; i++) {
+        const es_segment *s = &from->segments[i];
+        if (es_transcript_add_segment(t, s, from->text + s->text_at, s->text_bytes, from->tokens + s->first_token,
+                                      s->n_tokens))
+            return -1;
+        for (uint32_t k = 0; k < s->n_words; k++) {
+            const es_word *w = &from->words[s->first_word + k];
+            if (es_transcript_add_word(t, w, from->text + w->text_at, w->text_bytes)) return -1;
+        }
+    }
+    return 0;
+}
+
 void es_media_info_done(es_media_info *m)
 {
     if (!m) return;

@@ -70,6 +70,8 @@ int es_transcript_add_segment(es_transcript *t, const es_segment *s, const char 
                               const int32_t *tokens, size_t n_tokens);
 /* To the last segment, of which there must be one. */
 int es_transcript_add_word(es_transcript *t, const es_word *w, const char *text, size_t bytes);
+/* All segments of another one, with their words. */
+int es_transcript_append(es_transcript *t, const es_transcript *from);
 
 /* ---- who spoke ---- */
 

@@ -335,6 +335,11 @@ const es_whisper_dims *es_whisper_dims_of(const es_whisper *m)
     return &m->dims;
 }
 
+es_whisper_limits es_whisper_limits_of(const es_whisper *m)
+{
+    return m->limits;
+}
+
 int64_t es_whisper_parameters(const es_whisper *m)
 {
     return m->parameters;

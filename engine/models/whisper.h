@@ -65,6 +65,7 @@ int es_whisper_plan(es_whisper **out, es_plan *p, const char *name, const es_wei
                     es_whisper_limits limits, const int32_t *suppress, int n_suppress, int blank, es_err *err);
 void es_whisper_close(es_whisper *m); /* accepts NULL; the memory in the arena is the arena's */
 const es_whisper_dims *es_whisper_dims_of(const es_whisper *m);
+es_whisper_limits es_whisper_limits_of(const es_whisper *m);
 int64_t es_whisper_parameters(const es_whisper *m); /* trained values, as the model's authors count them */
 /* After es_arena_load: remembers the arena, uploads the constant tables and takes the host's work buffers. */
 int es_whisper_start(es_whisper *m, es_arena *a, es_err *err);
@@ -118,6 +119,12 @@ void es_whisper_begin(es_whisper *m, const es_whisper_request *r);
  * which wait for es_whisper_take(). */
 int es_whisper_steps(es_whisper *m, bool *ended);
 void es_whisper_take(es_whisper *m, int slot, es_whisper_output *out); /* of an ended slot; frees the slot */
+/* Ends whatever the slots are at; all are free afterwards. */
+void es_whisper_drop(es_whisper *m);
+/* Steps run since the model was started, each for all slots. */
+int64_t es_whisper_steps_run(const es_whisper *m);
+/* Waits for the device; ES_EDEVICE with its first fault. */
+int es_whisper_settle(es_whisper *m, es_err *err);
 /* All of the above for one slot. Returns a fault of the device as an error. */
 int es_whisper_decode(es_whisper *m, const es_whisper_request *r, es_whisper_output *out, es_err *err);
 

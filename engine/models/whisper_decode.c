@@ -210,6 +210,7 @@ static void step_some(es_whisper *m)
     if (live != m->step_live) es_state_put(m->arena, m->step.live, 0, &live, 4);
     m->step_live = live;
     for (int i = 0; i < n; i++) es_program_run(m->step_program, m->arena);
+    m->steps_run += n;
     es_state_get(m->arena, m->pick, 0, m->picks, (size_t)S * sizeof *m->picks);
     for (int i = 0; i < S; i++)
         if (m->slots[i].phase == ES_SLOT_LIVE && m->picks[i].mode == ES_PICK_IDLE) m->slots[i].phase = ES_SLOT_ENDED;
@@ -246,6 +247,30 @@ void es_whisper_take(es_whisper *m, int slot, es_whisper_output *out)
     out->no_speech = p->no_speech;
     out->language_probability = s->language ? p->lang_prob : 0;
     s->phase = ES_SLOT_FREE;
+}
+
+void es_whisper_drop(es_whisper *m)
+{
+    int S = m->limits.slots;
+
+    for (int i = 0; i < S; i++) {
+        m->slots[i].phase = ES_SLOT_FREE;
+        m->picks[i] = (es_pick_slot){.mode = ES_PICK_IDLE};
+    }
+    es_state_put(m->arena, m->pick, 0, m->picks, (size_t)S * sizeof *m->picks);
+}
+
+int64_t es_whisper_steps_run(const es_whisper *m)
+{
+    return m->steps_run;
+}
+
+int es_whisper_settle(es_whisper *m, es_err *err)
+{
+    es_fault fault;
+
+    if (es_device_sync(m->device, &fault)) return es_fail(err, ES_EDEVICE, "speech: %s", fault.text);
+    return ES_OK;
 }
 
 int es_whisper_decode(es_whisper *m, const es_whisper_request *q, es_whisper_output *out, es_err *err)

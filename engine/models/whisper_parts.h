@@ -107,6 +107,7 @@ struct es_whisper {
     float *host_values;   /* [W] */
     int32_t *host_wanted; /* [2 S] */
     int32_t step_live;    /* as on the device */
+    int64_t steps_run;
     void *align_work;     /* see whisper_align.c */
 };
 

@@ -27,9 +27,9 @@
 #include <time.h>
 
 #include "audio/mel.h"
+#include "pipeline/rules.h"
 #include "pipeline/window.h"
 #include "text/language.h"
-#include "text/unicode.h"
 
 enum { SLOT = 0, SPEECH_EDGE_MS = 500 };
 
@@ -93,92 +93,6 @@ es_transcribe_options es_transcribe_defaults(void)
     };
 }
 
-static bool each_window(const es_transcribe_options *o)
-{
-    return o->language && strcmp(o->language, "each") == 0;
-}
-
-static int choose_language(job *j)
-{
-    const es_whisper_dims *dims = es_whisper_dims_of(j->t->model);
-    const char *name = j->o->language;
-
-    j->language = -1;
-    if (name && strcmp(name, "auto") != 0 && strcmp(name, "each") != 0) {
-        j->language = es_language_index(name);
-        if (j->language < 0) return es_fail(j->err, ES_EARG, "there is no language \"%s\"", name);
-        if (dims->multilingual && j->language >= dims->n_languages)
-            return es_fail(j->err, ES_EARG, "the model knows %d languages, and %s is not among them", dims->n_languages,
-                           es_language_name(j->language));
-    }
-    if (j->o->seek_words && dims->n_pairs == 0)
-        return es_fail(j->err, ES_EARG, "the model has no alignment heads, windows cannot follow its words");
-    if (!dims->multilingual) {
-        if (j->language > 0)
-            return es_fail(j->err, ES_EARG, "the model knows only English, and %s is asked for",
-                           es_language_name(j->language));
-        if (j->o->translate) return es_fail(j->err, ES_EARG, "the model knows only English and cannot translate");
-        j->language = 0;
-    }
-    j->detects = j->language < 0;
-    return ES_OK;
-}
-
-static int take_prompt(job *j)
-{
-    es_transcriber *t = j->t;
-    size_t n = j->o->prompt ? strlen(j->o->prompt) : 0;
-    const char *words = n ? es_unicode_strip(j->o->prompt, &n) : "";
-
-    t->n_prompt = t->n_history = 0;
-    if (n == 0) return ES_OK;
-    char *text = malloc(n + 1);
-    int32_t *ids = malloc((3 * n + 1) * sizeof *ids); /* U+FFFD for a broken byte is three bytes */
-    size_t count = SIZE_MAX;
-    if (text && ids) {
-        text[0] = ' ';
-        memcpy(text + 1, words, n);
-        count = es_bpe_encode(t->bpe, text, n + 1, ids, 3 * n + 1);
-    }
-    if (count != SIZE_MAX) {
-        t->n_prompt = count < ES_WINDOW_HISTORY ? count : ES_WINDOW_HISTORY;
-        memcpy(t->history, ids + count - t->n_prompt, t->n_prompt * sizeof *ids);
-        t->n_history = t->n_prompt;
-    }
-    free(text);
-    free(ids);
-    return count != SIZE_MAX ? ES_OK : es_fail(j->err, ES_ENOMEM, "no memory for a prompt of %zu bytes", n);
-}
-
-static int set_rules(job *j)
-{
-    const es_transcribe_options *o = j->o;
-    const es_whisper_dims *dims = es_whisper_dims_of(j->t->model);
-
-    if (o->n_temperatures < 1 || o->n_temperatures > ES_WINDOW_TEMPERATURES)
-        return es_fail(j->err, ES_EARG, "%d temperatures are asked for, 1 to %d are possible", o->n_temperatures,
-                       (int)ES_WINDOW_TEMPERATURES);
-    j->rules = (es_window_rules){
-        .bpe = j->t->bpe,
-        .ids = es_whisper_ids_of(dims),
-        .multilingual = dims->multilingual,
-        .translate = o->translate,
-        .timestamps = o->timestamps,
-        .n_temperatures = o->n_temperatures,
-        .most_compression = o->most_compression,
-        .least_logprob = o->least_logprob,
-        .most_no_speech = o->most_no_speech,
-        .max_initial = o->max_initial < 0 ? -1 : (int)lrintf(fminf(o->max_initial, 30.0f) / 0.02f),
-        .content = es_hash_id(o->content),
-    };
-    for (int i = 0; i < o->n_temperatures; i++) {
-        if (!(o->temperature[i] >= 0 && o->temperature[i] <= 10))
-            return es_fail(j->err, ES_EARG, "the temperature %g is not between 0 and 10", (double)o->temperature[i]);
-        j->rules.temperature[i] = o->temperature[i];
-    }
-    return ES_OK;
-}
-
 /* ---- sound ---- */
 
 static int read_spool(void *user, int64_t first, int64_t n, float *out, es_err *err)
@@ -211,23 +125,27 @@ int es_sound_read(const es_sound *s, int64_t first, int64_t n, float *out, es_er
     return rc;
 }
 
-static int read_window(job *j, int64_t seek)
+int es_sound_window(const es_sound *s, int64_t seek, float *pcm, es_err *err)
 {
     int64_t first = seek * ES_MEL_FRAME_SAMPLES;
-    int rc = es_sound_read(j->sound, first - ES_MEL_WINDOW_CONTEXT, ES_MEL_WINDOW_SAMPLES, j->t->pcm, j->err);
+    int rc = es_sound_read(s, first - ES_MEL_WINDOW_CONTEXT, ES_MEL_WINDOW_SAMPLES, pcm, err);
 
-    if (rc != ES_OK) return rc;
-    es_mel_reflect(j->t->pcm, first);
-    return ES_OK;
+    if (rc == ES_OK) es_mel_reflect(pcm, first);
+    return rc;
 }
 
-static bool is_quiet(const job *j, int frames)
+bool es_sound_is_quiet(const float *pcm, int frames, float dbfs)
 {
-    float loudest = 0, limit = powf(10.0f, j->o->quiet_dbfs / 20);
-    const float *pcm = j->t->pcm + ES_MEL_WINDOW_CONTEXT;
+    float loudest = 0, limit = powf(10.0f, dbfs / 20);
 
+    pcm += ES_MEL_WINDOW_CONTEXT;
     for (int i = 0; i < frames * ES_MEL_FRAME_SAMPLES; i++) loudest = fmaxf(loudest, fabsf(pcm[i]));
     return loudest < limit;
+}
+
+static int read_window(job *j, int64_t seek)
+{
+    return es_sound_window(j->sound, seek, j->t->pcm, j->err);
 }
 
 /* Whether nobody speaks in a window or within half a second of it: a region's edges are not sharp. Windows keep their
@@ -305,7 +223,7 @@ static int decode_window(job *j, int64_t seek, int frames)
     j->times.encode += seconds() - began;
     j->times.windows++;
     began = seconds();
-    if (j->language < 0 || (each_window(j->o) && j->rules.multilingual)) rc = detect_language(j);
+    if (j->language < 0 || (es_rules_each(j->o) && j->rules.multilingual)) rc = detect_language(j);
     if (rc != ES_OK) return rc;
     es_window_begin(w, &j->rules, seek, frames, SLOT, j->language, t->history, t->n_history);
     while (!done) {
@@ -391,8 +309,12 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
 
     j.frames = es_mel_frames(sound->samples);
     j.duration_ms = sound->samples * 1000 / ES_RATE;
-    if ((rc = set_rules(&j)) != ES_OK || (rc = choose_language(&j)) != ES_OK || (rc = take_prompt(&j)) != ES_OK)
-        return rc;
+    rc = es_rules_make(&j.rules, es_whisper_dims_of(t->model), t->bpe, o, err);
+    if (rc == ES_OK) rc = es_rules_language(&j.language, es_whisper_dims_of(t->model), o, err);
+    if (rc == ES_OK) rc = es_rules_prompt(t->history, &t->n_prompt, t->bpe, o, err);
+    if (rc != ES_OK) return rc;
+    j.detects = j.language < 0;
+    t->n_history = t->n_prompt;
     if (j.language >= 0) {
         strcpy(to->language, es_language_code(j.language));
         to->language_probability = 1;
@@ -404,7 +326,8 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
         int frames = (int)(j.frames - seek < ES_MEL_WINDOW_FRAMES ? j.frames - seek : ES_MEL_WINDOW_FRAMES);
         next = seek + frames;
         rc = read_window(&j, seek);
-        if (rc == ES_OK && !is_quiet(&j, frames) && !is_unspoken(&j, seek, frames)) rc = take_window(&j, seek, frames, &next);
+        if (rc == ES_OK && !es_sound_is_quiet(j.t->pcm, frames, o->quiet_dbfs) && !is_unspoken(&j, seek, frames))
+            rc = take_window(&j, seek, frames, &next);
         if (rc == ES_OK) rc = tell(&j, "transcribing", next);
     }
     if (o->times) add_times(o->times, &j.times);
