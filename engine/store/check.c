@@ -8,13 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/inside.h"
+#include "store/index.h"
+#include "store/postings.h"
 
 typedef struct checking {
     es_check *out;
     void (*fault)(void *user, const char *sentence);
     void *user;
     es_txn *x;
+    uint32_t schema;
+    uint64_t lists;   /* of the index that belong to a recording */
+    es_totals totals; /* of all recordings */
 } checking;
 
 static void tell(checking *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -151,6 +155,78 @@ static int check_passages(checking *c, es_bytes recording, const es_stored *r, e
     return rc == ES_ENOTFOUND ? ES_OK : rc;
 }
 
+/* One term of a recording: its list is read, and taken into the hash over all of them. */
+typedef struct listing {
+    checking *c;
+    es_bytes recording;
+    uint32_t n_passages;
+    es_hasher *hash;
+    uint64_t words; /* occurrences of words as they are written */
+} listing;
+
+static int check_list(void *user, es_bytes term)
+{
+    listing *l = user;
+    uint8_t key[ES_INDEX_KEY_BYTES];
+    es_bytes value;
+    es_postings p;
+    char hex[80];
+    bool written;
+
+    if (term.n < 2 || term.n > 1 + ES_TERM_BYTES) {
+        tell(l->c, "recording %s: one of its terms has %zu bytes", key_hex(hex, l->recording), term.n);
+        return ES_OK;
+    }
+    written = *(const char *)term.p == ES_INDEX_WRITTEN;
+    if (es_txn_get(l->c->x, ES_TABLE_WORDS, (es_bytes){key, es_index_key(key, term, l->recording)}, &value, NULL)) {
+        tell(l->c, "recording %s: the index has lost one of its terms", key_hex(hex, l->recording));
+        return ES_OK;
+    }
+    es_hasher_add(l->hash, term.p, term.n);
+    es_hasher_add(l->hash, value.p, value.n);
+    l->c->lists++;
+    if (!es_postings_check(value, written, l->n_passages))
+        tell(l->c, "recording %s: a list of the index does not parse", key_hex(hex, l->recording));
+    else if (written && es_postings_open(&p, value))
+        while (es_postings_next(&p)) l->words += p.count;
+    return ES_OK;
+}
+
+/* Its outline and its part of the index. */
+static int check_index(checking *c, es_bytes recording, const es_stored *r, es_err *err)
+{
+    uint64_t n = r->n_passages ? r->n_passages : r->n_segments, hash = 0, words = 0;
+    listing l = {.c = c, .recording = recording, .hash = es_hasher_open()};
+    es_outline o = {0};
+    es_bytes value;
+    es_err note = {0};
+    uint32_t n_terms;
+    char hex[80];
+    int rc = l.hash ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory to check the index");
+
+    if (!rc) rc = es_txn_get(c->x, ES_TABLE_OUTLINES, recording, &value, err);
+    if (!rc && es_record_read_outline(value, &o, true, &note))
+        tell(c, "outline %s: %s", key_hex(hex, recording), note.text);
+    else if (rc == ES_OK || rc == ES_ENOTFOUND) {
+        if (o.n != n || (n && o.segments != (r->n_passages == 0)))
+            tell(c, "recording %s: the index knows %u passages of it, and should know %llu", key_hex(hex, recording),
+                 o.n, (unsigned long long)n);
+    }
+    for (uint32_t i = 0; i < o.n; i++) words += es_outline_at(&o, i).n_words;
+    c->totals.passages += o.n;
+    c->totals.words += words;
+    l.n_passages = o.n;
+    if (rc == ES_OK || rc == ES_ENOTFOUND) rc = es_txn_get(c->x, ES_TABLE_TERMS, recording, &value, err);
+    note = (es_err){0};
+    if (!rc && es_record_read_terms(value, &hash, &n_terms, check_list, &l, &note))
+        tell(c, "terms %s: %s", key_hex(hex, recording), note.text);
+    else if (!rc && (hash != es_hash_id(es_hasher_value(l.hash)) || l.words != words))
+        tell(c, "recording %s: its part of the index is damaged", key_hex(hex, recording));
+    if (rc == ES_ENOTFOUND && n) tell(c, "recording %s: its terms are not listed", key_hex(hex, recording));
+    es_hasher_close(l.hash);
+    return rc == ES_ENOTFOUND ? ES_OK : rc;
+}
+
 static int check_recording(checking *c, es_bytes key, es_bytes value, es_err *err)
 {
     es_stored r;
@@ -173,6 +249,7 @@ static int check_recording(checking *c, es_bytes key, es_bytes value, es_err *er
     rc = check_segments(c, key, &r, err);
     if (!rc) rc = check_who(c, key, &r, err);
     if (!rc) rc = check_passages(c, key, &r, err);
+    if (!rc && c->schema >= 2) rc = check_index(c, key, &r, err); /* before it there was none */
     es_stored_done(&r);
     return rc;
 }
@@ -245,7 +322,8 @@ static void check_people(checking *c, int table, es_bytes key, es_bytes value)
         if (!rc && (key.n != sizeof h.b || memcmp(key.p, h.b, sizeof h.b)))
             tell(c, "person %s: the key is not the hash of the name", key_hex(hex, key));
         for (size_t i = 0; i < person.n; i++)
-            if (!es_inside_has_prefix(c->x, ES_TABLE_SPACES, (es_bytes){person.clips[i].space.b, sizeof person.clips[i].space.b}))
+            if (!es_inside_has_prefix(c->x, ES_TABLE_SPACES,
+                                      (es_bytes){person.clips[i].space.b, sizeof person.clips[i].space.b}))
                 tell(c, "person %s: the model of vector %zu is not known", key_hex(hex, key), i + 1);
         es_profile_done(&person);
         break;
@@ -278,6 +356,7 @@ static int check_record(checking *c, int table, es_bytes key, es_bytes value, es
 
     switch (table) {
     case ES_TABLE_META:
+        if (key.n == 6 && !memcmp(key.p, "totals", 6)) break; /* compared at the end */
         if (es_record_read_library(value, &l, &note)) tell(c, "library record %s: %s", key_hex(hex, key), note.text);
         break;
     case ES_TABLE_RECORDINGS: return check_recording(c, key, value, err);
@@ -287,6 +366,8 @@ static int check_record(checking *c, int table, es_bytes key, es_bytes value, es
         break;
     case ES_TABLE_PASSAGES: check_owned(c, "passage", key, 0, 14); break;
     case ES_TABLE_WHO: check_owned(c, "who", key, 0, 10); break;
+    case ES_TABLE_OUTLINES: check_owned(c, "outline", key, 0, 10); break;
+    case ES_TABLE_TERMS: check_owned(c, "terms", key, 0, 10); break;
     case ES_TABLE_VECTORS: check_owned(c, "vectors", key, 18, 32); break;
     case ES_TABLE_PATHS: check_path(c, key, value); break;
     case ES_TABLE_FILES:
@@ -302,9 +383,28 @@ static int check_record(checking *c, int table, es_bytes key, es_bytes value, es
     return ES_OK;
 }
 
+/* What the whole index holds against what all recordings have in it. */
+static int check_totals(checking *c, es_err *err)
+{
+    es_totals t;
+    es_err note = {0};
+    int rc = es_index_totals(c->x, &t, &note);
+
+    if (rc == ES_EFORMAT || rc == ES_ENEWER) tell(c, "totals: %s", note.text);
+    else if (rc) return es_fail(err, rc, "%s", note.text);
+    else if (t.passages != c->totals.passages || t.words != c->totals.words)
+        tell(c, "the index counts %llu passages and %llu words, and there are %llu and %llu",
+             (unsigned long long)t.passages, (unsigned long long)t.words, (unsigned long long)c->totals.passages,
+             (unsigned long long)c->totals.words);
+    if (es_txn_count(c->x, ES_TABLE_WORDS) != c->lists)
+        tell(c, "the index has %llu lists, and recordings know of %llu",
+             (unsigned long long)es_txn_count(c->x, ES_TABLE_WORDS), (unsigned long long)c->lists);
+    return ES_OK;
+}
+
 int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const char *sentence), void *user, es_err *err)
 {
-    checking c = {.out = out, .fault = fault, .user = user};
+    checking c = {.out = out, .fault = fault, .user = user, .schema = s->schema};
     int rc = es_inside_begin(s, false, &c.x, err);
 
     *out = (es_check){0};
@@ -329,5 +429,6 @@ int es_store_check(es_store *s, es_check *out, void (*fault)(void *user, const c
             tell(&c, "the table %s has %llu records and counts %llu", es_table_name(table), (unsigned long long)walked,
                  (unsigned long long)es_txn_count(c.x, table));
     }
+    if (!rc && s->schema >= 2) rc = check_totals(&c, err);
     return es_inside_end(s, c.x, rc, err);
 }

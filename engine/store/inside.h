@@ -36,6 +36,7 @@ struct es_store {
     es_folder folder;
     es_tables *tables;
     unsigned flags;
+    uint32_t schema;       /* older than this program's only in a library that is only read */
     pthread_rwlock_t gate; /* held shared during every transaction, alone while compacting exchanges the tables */
 };
 
@@ -73,6 +74,9 @@ int es_inside_put_record(es_txn *x, int table, es_key key, const es_record *r, e
 int es_inside_recording(es_store *s, es_txn *x, es_hash128 content, int *track, es_stored *out, es_err *err);
 bool es_inside_has_prefix(es_txn *x, int table, es_bytes prefix); /* also true where that cannot be found out */
 
+/* Appends; a segment that does not parse is noted and passed over. */
+int es_inside_get_segments(es_txn *x, es_hash128 content, int track, es_transcript *out, es_err *err);
+
 /* paths.c: notes a path, unless it is empty; drops the cached hashes of a content. r: bytes to write with. */
 int es_inside_put_path(es_txn *x, es_record *r, es_hash128 content, const char *path, int64_t mtime_ns, es_err *err);
 int es_inside_forget_files(es_txn *x, es_hash128 content, es_err *err);
@@ -90,14 +94,22 @@ bool es_hash_step(es_hash128 *h); /* to the next one; false past the last */
 bool es_hash_none(es_hash128 h);  /* all zeros */
 
 /* voices.c. Conclusions about voices no longer follow from what is stored; and drops what is known of the voices of
- * recordings whose keys start so, before their results are deleted. next: who speaks in the one recording according to the
- * results that replace them: what the user said stays where it is the same; NULL: nothing replaces them. */
+ * recordings whose keys start so, before their results are deleted. next: who speaks in the one recording according to
+ * the results that replace them: what the user said stays where it is the same; NULL: nothing replaces them. */
 int es_inside_voices_stale(es_txn *x, es_err *err);
 int es_inside_voices_drop(es_txn *x, es_bytes prefix, const es_diarization *next, es_err *err);
 
 /* passages.c */
+/* A search compares by inner products alone, which are cosines only between vectors of unit length. */
+int es_inside_check_unit(const es_vectors *v, es_err *err);
 int es_inside_put_passages(es_txn *x, es_record *r, es_hash128 content, int track, const es_passages *p, es_err *err);
+/* What makes them searchable; of a recording without passages, its segments. It must not be in the index. */
+int es_inside_put_index(es_txn *x, es_record *r, es_hash128 content, int track, const es_passages *p,
+                        const es_transcript *t, es_err *err);
 int es_inside_get_passages(es_txn *x, es_hash128 content, int track, es_passages *out, es_err *err);
+
+/* ES_ELIBRARY in a library that is too old to be searched, and only read. */
+int es_inside_can_search(const es_store *s, es_err *err);
 
 /* Calls visit for every path of a media, in the order of the keys; stops where it does not return ES_OK. A path record
  * that does not parse is noted and passed over. */

@@ -13,11 +13,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* New tables, which are made wherever they are missing and have nothing in them for what was taken in before. */
+/* A recording whose results came before there was an index. */
+static int index_one(es_txn *x, es_record *r, const es_stored *of, es_err *err)
+{
+    es_hash128 content = of->media.content;
+    es_transcript t = {0};
+    es_passages p = {0};
+    int rc = es_inside_get_segments(x, content, of->media.track, &t, err);
+
+    if (!rc) rc = es_inside_put_index(x, r, content, of->media.track, &p, &t, err);
+    es_transcript_done(&t);
+    return rc;
+}
+
+/* New tables, which are made wherever they are missing: the index is filled from the segments, the others have nothing
+ * in them for what was taken in before. */
 static int to_two(es_txn *x, es_err *err)
 {
-    (void)x, (void)err;
-    return ES_OK;
+    es_key at = {.b = {0}, .n = 1};
+    es_record r = {0};
+    int rc = ES_OK;
+
+    while (!rc) {
+        es_cursor *c = NULL;
+        es_bytes key, value;
+        es_stored of = {0};
+        es_err note = {0};
+        int parsed;
+        rc = es_cursor_open(&c, x, ES_TABLE_RECORDINGS, err);
+        if (rc) break;
+        rc = es_cursor_seek(c, es_key_bytes(&at), &key, &value, err);
+        if (!rc && key.n >= sizeof at.b) rc = es_fail(err, ES_EFORMAT, "a recording's key has %zu bytes", key.n);
+        if (rc) {
+            es_cursor_close(c);
+            break;
+        }
+        memcpy(at.b, key.p, key.n);
+        at.b[key.n] = 0; /* the next key from here on, wherever it is: a cursor is not kept over a write */
+        at.n = key.n + 1;
+        parsed = es_record_read_recording(value, &of, &note);
+        es_cursor_close(c);
+        if (!parsed) rc = index_one(x, &r, &of, err);
+        es_stored_done(&of);
+    }
+    free(r.p);
+    return rc == ES_ENOTFOUND ? ES_OK : rc;
 }
 
 static const es_migration migrations[] = {
@@ -91,6 +131,7 @@ int es_migrate_steps(es_store *s, const es_migration *steps, int n, uint32_t new
     if (schema > newest)
         return es_fail(err, ES_ENEWER, "%s: has schema %u, this program knows up to %u: use the newer program", dir,
                        (unsigned)schema, (unsigned)newest);
+    s->schema = schema;
     if (schema == newest || (s->flags & ES_STORE_READ_ONLY)) return ES_OK;
     rc = es_inside_begin(s, true, &x, err);
     if (rc) return rc;
@@ -98,7 +139,16 @@ int es_migrate_steps(es_store *s, const es_migration *steps, int n, uint32_t new
     fresh = !rc && schema == 0;
     if (!rc && !fresh) rc = climb(x, dir, schema, steps, n, err);
     if (!rc && schema < newest) rc = write_schema(x, newest, err);
-    return es_inside_end(s, x, rc, err);
+    rc = es_inside_end(s, x, rc, err);
+    if (!rc) s->schema = newest;
+    return rc;
+}
+
+int es_inside_can_search(const es_store *s, es_err *err)
+{
+    if (s->schema >= 2) return ES_OK;
+    return es_fail(err, ES_ELIBRARY,
+                   "%s: was made by an older version and cannot be searched; open it once for writing", s->folder.dir);
 }
 
 int es_migrate_library(es_store *s, es_err *err)

@@ -7,19 +7,14 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/inside.h"
+#include "store/index.h"
 
-/* A search compares by inner products alone, which are cosines only between vectors of unit length. */
-static int check_vectors(const es_passages *p, es_err *err)
+int es_inside_check_unit(const es_vectors *v, es_err *err)
 {
-    const es_vectors *v = &p->vectors;
-
-    if (!v->n) return ES_OK;
-    if (v->n != p->n) return es_fail(err, ES_EARG, "%zu passages come with %zu vectors", p->n, v->n);
     for (size_t i = 0; i < v->n; i++) {
+        const float *row = v->rows + i * (size_t)v->width;
         double sum = 0;
-        for (int k = 0; k < v->width; k++)
-            sum += (double)v->rows[i * (size_t)v->width + (size_t)k] * v->rows[i * (size_t)v->width + (size_t)k];
+        for (int k = 0; k < v->width; k++) sum += (double)row[k] * (double)row[k];
         if (!(fabs(sqrt(sum) - 1) <= 1e-3))
             return es_fail(err, ES_EARG, "the vector of passage %zu has the length %g, and should have 1", i,
                            sqrt(sum));
@@ -30,13 +25,45 @@ static int check_vectors(const es_passages *p, es_err *err)
 int es_inside_put_passages(es_txn *x, es_record *r, es_hash128 content, int track, const es_passages *p, es_err *err)
 {
     es_key recording = es_key_recording(content, track);
-    int rc = check_vectors(p, err);
+    int rc = es_inside_check_unit(&p->vectors, err);
 
+    if (!rc && p->vectors.n && p->vectors.n != p->n)
+        rc = es_fail(err, ES_EARG, "%zu passages come with %zu vectors", p->n, p->vectors.n);
     for (size_t i = 0; !rc && i < p->n; i++) {
         rc = es_record_write_passage(r, p, i, err);
         if (!rc) rc = es_inside_put_record(x, ES_TABLE_PASSAGES, es_key_passage(content, track, (uint32_t)i), r, err);
     }
     if (!rc) rc = es_inside_put_vectors(x, r, ES_USE_PASSAGES, es_key_bytes(&recording), &p->vectors, err);
+    return rc;
+}
+
+int es_inside_put_index(es_txn *x, es_record *r, es_hash128 content, int track, const es_passages *p,
+                        const es_transcript *t, es_err *err)
+{
+    es_key recording = es_key_recording(content, track);
+    size_t n = p->n ? p->n : t->n_segments;
+    es_index_text *texts = malloc((n ? n : 1) * sizeof *texts);
+    es_outline_row *rows = calloc(n ? n : 1, sizeof *rows);
+    int rc = texts && rows && n <= UINT32_MAX ? ES_OK
+                                              : es_fail(err, ES_ENOMEM, "not enough memory to index %zu passages", n);
+
+    for (size_t i = 0; !rc && i < n; i++) {
+        if (p->n) {
+            const es_passage *a = &p->at[i];
+            rows[i] = (es_outline_row){.start_ms = a->start_ms, .end_ms = a->end_ms, .speaker = a->speaker};
+            memcpy(rows[i].language, a->language, sizeof rows[i].language);
+            texts[i] = (es_index_text){a->text_bytes ? p->text + a->text_at : "", a->text_bytes};
+        } else {
+            const es_segment *a = &t->segments[i];
+            rows[i] = (es_outline_row){.start_ms = a->start_ms, .end_ms = a->end_ms, .speaker = a->speaker};
+            memcpy(rows[i].language, a->language, sizeof rows[i].language);
+            texts[i] = (es_index_text){a->text_bytes ? t->text + a->text_at : "", a->text_bytes};
+        }
+        rows[i].language[sizeof rows[i].language - 1] = 0;
+    }
+    if (!rc) rc = es_index_put(x, r, es_key_bytes(&recording), texts, rows, (uint32_t)n, !p->n, err);
+    free(texts);
+    free(rows);
     return rc;
 }
 

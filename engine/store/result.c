@@ -19,7 +19,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "store/inside.h"
+#include "store/index.h"
 
 static const int of_recording[] = {ES_TABLE_RECORDINGS, ES_TABLE_SEGMENTS, ES_TABLE_WHO, ES_TABLE_PASSAGES};
 static const int of_media[] = {ES_TABLE_PATHS};
@@ -114,12 +114,13 @@ int es_inside_put_record(es_txn *x, int table, es_key key, const es_record *r, e
 }
 
 /* Of all recordings whose keys start so: everything but the times, which outlive a result that is replaced. */
-static int delete_results(es_txn *x, es_bytes prefix, es_err *err)
+static int delete_results(es_txn *x, es_record *r, es_bytes prefix, es_err *err)
 {
     int rc = es_inside_delete_vectors(x, ES_USE_PASSAGES, prefix, err);
 
     if (!rc) rc = es_inside_delete_vectors(x, ES_USE_CENTERS, prefix, err);
     if (!rc) rc = es_inside_delete_vectors(x, ES_USE_VOICES, prefix, err);
+    if (!rc) rc = es_index_delete(x, r, prefix, err);
     for (size_t i = 0; !rc && i < sizeof of_recording / sizeof *of_recording; i++)
         rc = es_txn_delete_prefix(x, of_recording[i], prefix, NULL, err);
     return rc;
@@ -145,7 +146,7 @@ static int put_all(es_txn *x, es_record *r, const es_result *result, es_err *err
     int rc = refuse_collision(x, m->content, err);
 
     if (!rc) rc = es_inside_voices_drop(x, es_key_bytes(&recording), &result->who, err);
-    if (!rc) rc = delete_results(x, es_key_bytes(&recording), err);
+    if (!rc) rc = delete_results(x, r, es_key_bytes(&recording), err);
     if (!rc) rc = es_record_write_recording(r, &stored, err);
     if (!rc) rc = es_inside_put_record(x, ES_TABLE_RECORDINGS, recording, r, err);
     for (size_t i = 0; !rc && i < result->transcript.n_segments; i++) {
@@ -155,6 +156,7 @@ static int put_all(es_txn *x, es_record *r, const es_result *result, es_err *err
     }
     if (!rc && stored.has_who) rc = put_who(x, r, recording, &result->who, err);
     if (!rc) rc = es_inside_put_passages(x, r, m->content, m->track, &result->passages, err);
+    if (!rc) rc = es_inside_put_index(x, r, m->content, m->track, &result->passages, &result->transcript, err);
     if (!rc) rc = es_inside_put_path(x, r, m->content, m->path, m->mtime_ns, err);
     if (!rc) rc = es_record_write_time(r, &written, err);
     if (!rc) rc = es_inside_put_record(x, ES_TABLE_TIMES, es_key_recording_time(m->content, m->track), r, err);
@@ -214,7 +216,7 @@ int es_inside_recording(es_store *s, es_txn *x, es_hash128 content, int *track, 
     return rc;
 }
 
-static int get_segments(es_txn *x, es_hash128 content, int track, es_transcript *out, es_err *err)
+int es_inside_get_segments(es_txn *x, es_hash128 content, int track, es_transcript *out, es_err *err)
 {
     es_key prefix = es_key_recording(content, track);
     es_cursor *c = NULL;
@@ -289,7 +291,7 @@ int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_
         *out = (es_result){.media = r.media, .made = r.made}; /* owned by out from here on */
         memcpy(out->transcript.language, r.language, sizeof r.language);
         out->transcript.language_probability = r.language_probability;
-        rc = get_segments(x, content, track, &out->transcript, err);
+        rc = es_inside_get_segments(x, content, track, &out->transcript, err);
     }
     if (!rc) rc = get_who(x, content, track, true, &out->who, err);
     if (!rc) rc = es_inside_get_passages(x, content, track, &out->passages, err);
@@ -382,6 +384,7 @@ int es_store_remove(es_store *s, es_hash128 content, int track, es_err *err)
     es_key prefix, times, media = es_key_media(content);
     es_stored known;
     es_err note = {0};
+    es_record r = {0};
     es_txn *x = NULL;
     int first = track, rc = es_inside_begin(s, true, &x, err);
 
@@ -394,8 +397,9 @@ int es_store_remove(es_store *s, es_hash128 content, int track, es_err *err)
     times = (es_key){.b = {'r'}, .n = 1 + prefix.n};
     memcpy(times.b + 1, prefix.b, prefix.n);
     if (!rc) rc = es_inside_voices_drop(x, es_key_bytes(&prefix), NULL, err);
-    if (!rc) rc = delete_results(x, es_key_bytes(&prefix), err);
+    if (!rc) rc = delete_results(x, &r, es_key_bytes(&prefix), err);
     if (!rc) rc = es_txn_delete_prefix(x, ES_TABLE_TIMES, es_key_bytes(&times), NULL, err);
     if (!rc && !es_inside_has_prefix(x, ES_TABLE_RECORDINGS, es_key_bytes(&media))) rc = forget_media(x, content, err);
+    free(r.p);
     return es_inside_end(s, x, rc, err);
 }

@@ -28,7 +28,7 @@
     X(VECTORS, "vectors")       /* use, space, recording, part -> rows of numbers */                                   \
     X(OUTLINES, "outlines")     /* recording -> what a search asks of its passages before it reads them */             \
     X(WORDS, "words")           /* term, recording -> where in the recording the term occurs */                        \
-    X(TERMS, "terms")           /* recording -> the terms that lead to it */                                          \
+    X(TERMS, "terms")           /* recording -> the terms that lead to it */                                           \
     X(PEOPLE, "people")         /* hash of the name -> a person and what they are known by */                          \
     X(SPACES, "spaces")         /* space -> the model behind its vectors */                                            \
     X(SAYINGS, "sayings")       /* recording, speaker -> what the user said about them */                              \

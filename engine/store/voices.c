@@ -7,12 +7,13 @@
  *   identities  media 8, track 2, speaker 4          what was concluded
  *               "fresh"                              there while the identities follow from all the rest
  *
- * A change is made to a picture of all of it in memory, and the difference is written: identities hang on everything, so
- * everything has to be looked at anyway, and a command that fails half-way has changed nothing. 10,000 recordings with four
- * speakers each make a picture of 40 MB.
+ * A change is made to a picture of all of it in memory, and the difference is written: identities hang on everything,
+ * so everything has to be looked at anyway, and a command that fails half-way has changed nothing. 10,000 recordings
+ * with four speakers each make a picture of 40 MB.
  *
  * A speaker's vector is the one that the network for names made, or the diarizer's where there was no such network. To
- * forget one its rows are overwritten with zeros in both places; the turns stay, and no vector ever means that speaker again.
+ * forget one its rows are overwritten with zeros in both places; the turns stay, and no vector ever means that speaker
+ * again.
  */
 #define _GNU_SOURCE
 #include "store/voices.h"
@@ -58,10 +59,12 @@ static bool same_turns(es_bytes who, const es_diarization *next)
 {
     es_diarization d = {0};
     es_who_counts counts;
-    bool same = es_record_read_who(who, &d, &counts, NULL) == ES_OK && d.n_turns == next->n_turns && d.n_speakers == next->n_speakers;
+    bool same = es_record_read_who(who, &d, &counts, NULL) == ES_OK && d.n_turns == next->n_turns &&
+                d.n_speakers == next->n_speakers;
 
     for (size_t i = 0; same && i < d.n_turns; i++)
-        same = d.turns[i].start_ms == next->turns[i].start_ms && d.turns[i].end_ms == next->turns[i].end_ms && d.turns[i].speaker == next->turns[i].speaker;
+        same = d.turns[i].start_ms == next->turns[i].start_ms && d.turns[i].end_ms == next->turns[i].end_ms &&
+               d.turns[i].speaker == next->turns[i].speaker;
     es_diarization_done(&d);
     return same;
 }
@@ -117,15 +120,16 @@ static int pass_over(int rc, const es_err *note, es_err *err)
     return ES_OK;
 }
 
-static int read_table(es_txn *x, int table, es_people *all, int (*each)(es_people *all, es_bytes key, es_bytes value, es_err *note),
-                      es_err *err)
+static int read_table(es_txn *x, int table, es_people *all,
+                      int (*each)(es_people *all, es_bytes key, es_bytes value, es_err *note), es_err *err)
 {
     es_cursor *c = NULL;
     es_bytes key, value;
     int rc = es_cursor_open(&c, x, table, err);
 
     if (rc) return rc;
-    for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK; rc = es_cursor_next(c, &key, &value, err)) {
+    for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK;
+         rc = es_cursor_next(c, &key, &value, err)) {
         es_err note = {0};
         rc = each(all, key, value, &note);
         if (rc) rc = pass_over(rc, &note, err);
@@ -180,10 +184,15 @@ static int read_speakers(es_txn *x, es_people *all, es_bytes key, es_bytes value
     if (rc) return rc == ES_ENOTFOUND ? ES_OK : rc; /* es_store_check() tells of those */
     rc = es_record_read_recording(found, &r, &note);
     if (!rc) rc = es_record_read_who(value, &d, &counts, &note);
-    if (!rc && counts.voices) rc = es_inside_get_vectors(x, ES_USE_VOICES, d.voices.space, key, counts.voices, &rows, &note);
-    else if (!rc && counts.centers) rc = es_inside_get_vectors(x, ES_USE_CENTERS, d.centers.space, key, counts.centers, &rows, &note);
+    if (!rc && counts.voices)
+        rc = es_inside_get_vectors(x, ES_USE_VOICES, d.voices.space, key, counts.voices, &rows, &note);
+    else if (!rc && counts.centers)
+        rc = es_inside_get_vectors(x, ES_USE_CENTERS, d.centers.space, key, counts.centers, &rows, &note);
     for (int i = 0; i < d.n_speakers && !rc; i++) {
-        es_voice v = {.content = r.media.content, .track = r.media.track, .speaker = i, .alone_ms = d.alone_ms ? d.alone_ms[i] : 0};
+        es_voice v = {.content = r.media.content,
+                      .track = r.media.track,
+                      .speaker = i,
+                      .alone_ms = d.alone_ms ? d.alone_ms[i] : 0};
         es_key k = key_of_speaker(v.content, v.track, i);
         es_voice *room = grown(all->voices, all->n_voices, sizeof *room);
         if (room) all->voices = room;
@@ -191,13 +200,16 @@ static int read_speakers(es_txn *x, es_people *all, es_bytes key, es_bytes value
         if (!rc && rows.n == (size_t)d.n_speakers) {
             v.space = rows.space, v.width = rows.width;
             v.vector = malloc((size_t)rows.width * sizeof *v.vector);
-            if (v.vector) memcpy(v.vector, rows.rows + (size_t)i * (size_t)rows.width, (size_t)rows.width * sizeof *v.vector);
+            if (v.vector)
+                memcpy(v.vector, rows.rows + (size_t)i * (size_t)rows.width, (size_t)rows.width * sizeof *v.vector);
             else rc = no_memory(&note);
         }
         if (rc) break;
-        if (es_txn_get(x, ES_TABLE_SAYINGS, es_key_bytes(&k), &found, NULL) == ES_OK && es_record_read_saying(found, &v.saying, NULL))
+        if (es_txn_get(x, ES_TABLE_SAYINGS, es_key_bytes(&k), &found, NULL) == ES_OK &&
+            es_record_read_saying(found, &v.saying, NULL))
             v.saying = (es_saying){0};
-        if (es_txn_get(x, ES_TABLE_IDENTITIES, es_key_bytes(&k), &found, NULL) == ES_OK) es_record_read_identity(found, &v.identity, NULL);
+        if (es_txn_get(x, ES_TABLE_IDENTITIES, es_key_bytes(&k), &found, NULL) == ES_OK)
+            es_record_read_identity(found, &v.identity, NULL);
         all->voices[all->n_voices++] = v;
     }
     es_vectors_done(&rows);
@@ -225,7 +237,8 @@ static int read_all(es_txn *x, es_people *all, es_err *err)
     if (all->n_profiles) qsort(all->profiles, all->n_profiles, sizeof *all->profiles, by_name);
     if (!rc) rc = es_cursor_open(&c, x, ES_TABLE_WHO, err);
     if (rc) return rc;
-    for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK; rc = es_cursor_next(c, &key, &value, err)) {
+    for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK;
+         rc = es_cursor_next(c, &key, &value, err)) {
         rc = read_speakers(x, all, key, value, err);
         if (rc) break;
     }
@@ -263,7 +276,8 @@ int es_voices_of(es_store *s, es_hash128 content, int track, es_identity **out, 
     if (!rc && !(at = calloc((size_t)d.n_speakers + 1, sizeof *at))) rc = no_memory(err);
     for (int i = 0; i < d.n_speakers && !rc; i++) {
         es_key k = key_of_speaker(content, track, i);
-        if (es_txn_get(x, ES_TABLE_IDENTITIES, es_key_bytes(&k), &value, NULL) == ES_OK) es_record_read_identity(value, &at[i], NULL);
+        if (es_txn_get(x, ES_TABLE_IDENTITIES, es_key_bytes(&k), &value, NULL) == ES_OK)
+            es_record_read_identity(value, &at[i], NULL);
     }
     rc = es_inside_end(s, x, rc, err);
     if (rc == ES_OK) {
@@ -283,7 +297,8 @@ bool es_voices_name(es_store *s, es_hash128 person, char name[ES_PERSON_BYTES + 
     es_bytes value;
 
     if (es_inside_begin(s, false, &x, NULL)) return false;
-    bool found = es_txn_get(x, ES_TABLE_PEOPLE, es_key_bytes(&k), &value, NULL) == ES_OK && es_record_read_person(value, &p, NULL) == ES_OK;
+    bool found = es_txn_get(x, ES_TABLE_PEOPLE, es_key_bytes(&k), &value, NULL) == ES_OK &&
+                 es_record_read_person(value, &p, NULL) == ES_OK;
     es_inside_end(s, x, ES_OK, NULL);
     if (found) memcpy(name, p.name, sizeof p.name);
     es_profile_done(&p);
@@ -296,7 +311,8 @@ static bool is_same_person(const es_identity *a, const es_identity *as)
     return !es_identity_named(a) && a->number == as->number;
 }
 
-int es_voices_places(es_store *s, const es_identity *as, int (*visit)(void *user, const es_place *place), void *user, es_err *err)
+int es_voices_places(es_store *s, const es_identity *as, int (*visit)(void *user, const es_place *place), void *user,
+                     es_err *err)
 {
     es_txn *x = NULL;
     es_cursor *c = NULL;
@@ -311,7 +327,9 @@ int es_voices_places(es_store *s, const es_identity *as, int (*visit)(void *user
         es_bytes found;
         es_stored r;
         if (key.n != 14 || es_record_read_identity(value, &i, NULL) || !is_same_person(&i, as)) continue;
-        if (es_txn_get(x, ES_TABLE_RECORDINGS, (es_bytes){key.p, 10}, &found, NULL) || es_record_read_recording(found, &r, NULL)) continue;
+        if (es_txn_get(x, ES_TABLE_RECORDINGS, (es_bytes){key.p, 10}, &found, NULL) ||
+            es_record_read_recording(found, &r, NULL))
+            continue;
         es_place place = {r.media.content, r.media.track, (int)es_key_number((const uint8_t *)key.p + 10, 4)};
         es_stored_done(&r);
         rc = visit(user, &place);
@@ -349,7 +367,8 @@ static int delete_people(es_txn *x, const es_people *all, es_err *err)
         es_key gone = {.n = 0};
         int rc = es_cursor_open(&c, x, ES_TABLE_PEOPLE, err);
         if (rc) return rc;
-        for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK && !gone.n; rc = es_cursor_next(c, &key, &value, err)) {
+        for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK && !gone.n;
+             rc = es_cursor_next(c, &key, &value, err)) {
             es_hash128 person = {{0}};
             if (key.n == sizeof person.b) memcpy(person.b, key.p, key.n);
             if (key.n <= sizeof gone.b && !es_people_find(all, person)) memcpy(gone.b, key.p, key.n), gone.n = key.n;
@@ -363,7 +382,8 @@ static int delete_people(es_txn *x, const es_people *all, es_err *err)
 }
 
 /* Overwrites the row of a speaker in one of the two spaces of the recording. */
-static int clear_row(es_txn *x, es_record *r, enum es_use use, es_bytes recording, es_hash128 space, uint32_t n, int speaker, es_err *err)
+static int clear_row(es_txn *x, es_record *r, enum es_use use, es_bytes recording, es_hash128 space, uint32_t n,
+                     int speaker, es_err *err)
 {
     es_vectors v = {0};
     int rc = n > (uint32_t)speaker ? es_inside_get_vectors(x, use, space, recording, n, &v, err) : ES_OK;
@@ -398,7 +418,8 @@ static int write_voice(es_txn *x, es_record *r, const es_voice *v, es_err *err)
 
     if (v->forget) rc = forget_vector(x, r, v, err);
     if (!rc && v->saying.said == ES_SAID_NOTHING) rc = delete_key(x, ES_TABLE_SAYINGS, k, err);
-    else if (!rc && !(rc = es_record_write_saying(r, &v->saying, err))) rc = write_changed(x, ES_TABLE_SAYINGS, k, r, err);
+    else if (!rc && !(rc = es_record_write_saying(r, &v->saying, err)))
+        rc = write_changed(x, ES_TABLE_SAYINGS, k, r, err);
     if (!rc && v->identity.number == 0) return delete_key(x, ES_TABLE_IDENTITIES, k, err);
     if (!rc) rc = es_record_write_identity(r, &v->identity, err);
     return rc ? rc : write_changed(x, ES_TABLE_IDENTITIES, k, r, err);
@@ -450,7 +471,8 @@ int es_voices_note_space(es_store *s, const es_space *space, es_err *err)
 
     if (!rc) rc = es_inside_begin(s, false, &x, err);
     if (!rc) {
-        known = es_txn_get(x, ES_TABLE_SPACES, es_key_bytes(&k), &was, NULL) == ES_OK && was.n == r.n && !memcmp(was.p, r.p, r.n);
+        known = es_txn_get(x, ES_TABLE_SPACES, es_key_bytes(&k), &was, NULL) == ES_OK && was.n == r.n &&
+                !memcmp(was.p, r.p, r.n);
         es_inside_end(s, x, ES_OK, NULL);
     }
     if (!rc && !known) rc = es_inside_begin(s, true, &x, err);

@@ -111,6 +111,60 @@ bool es_unicode_is_number(int32_t c)
     }
 }
 
+bool es_unicode_is_mark(int32_t c)
+{
+    switch (c < 0x300 ? UTF8PROC_CATEGORY_CN : utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME: return true;
+    default: return false;
+    }
+}
+
+bool es_unicode_is_format(int32_t c)
+{
+    return c >= 0xAD && utf8proc_category(c) == UTF8PROC_CATEGORY_CF;
+}
+
+bool es_unicode_is_dense(int32_t c)
+{
+    static const es_text_range dense[] = {
+        {0x0E00, 0x0EFF} /* Thai, Lao */,   {0x1000, 0x109F} /* Myanmar */, {0x1780, 0x17FF} /* Khmer */,
+        {0x2E80, 0x2FDF} /* radicals */,    {0x3005, 0x3007},               {0x3021, 0x3029},
+        {0x3031, 0x3035},                   {0x3038, 0x303C},               {0x3040, 0x318F} /* kana, bopomofo, jamo */,
+        {0x31A0, 0x31BF},                   {0x31F0, 0x31FF},               {0x3400, 0x4DBF},
+        {0x4E00, 0x9FFF},                   {0xA960, 0xA97F},               {0xAC00, 0xD7FF} /* Hangul */,
+        {0xF900, 0xFAFF},                   {0xFF66, 0xFFDC} /* narrow */,  {0x1B000, 0x1B16F},
+        {0x20000, 0x3FFFD},
+    };
+
+    return c >= 0x0E00 && IN(dense, c);
+}
+
+size_t es_unicode_fold(char *out, size_t room, const char *s, size_t n)
+{
+    enum { MOST = 4096 };
+    const utf8proc_option_t how =
+        UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
+    utf8proc_int32_t c[MOST];
+    utf8proc_ssize_t k = 0;
+    size_t at = 0, i;
+
+    for (i = 0; i < n && i < room && (unsigned char)s[i] < 0x80; i++)
+        out[i] = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 'a' - 'A') : s[i];
+    if (i == n || i == room) return i;
+    /* One character becomes at most 18. */
+    if (n <= MOST / 18) k = utf8proc_decompose((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, c, MOST, how);
+    if (k > 0 && k <= MOST) k = utf8proc_normalize_utf32(c, k, how);
+    for (utf8proc_ssize_t j = 0; j < k; j++) {
+        char b[4];
+        size_t bytes = es_unicode_put(b, c[j]);
+        if (bytes > room - at) break;
+        for (size_t m = 0; m < bytes; m++) out[at++] = b[m];
+    }
+    return at;
+}
+
 bool es_unicode_is_space(int32_t c)
 {
     /* 25 characters, closed: Unicode has promised not to add any without need and has removed one since 2013. */

@@ -22,6 +22,15 @@ bool es_unicode_is_letter(int32_t c); /* \p{L} */
 bool es_unicode_is_number(int32_t c); /* \p{N} */
 bool es_unicode_is_space(int32_t c);  /* the property White_Space */
 
+bool es_unicode_is_mark(int32_t c);   /* \p{M}: accents and vowel signs that follow a letter */
+bool es_unicode_is_format(int32_t c); /* \p{Cf}: soft hyphens, joiners: not seen, and part of the word around them */
+/* Of a script whose words stand side by side without blanks: Chinese, Japanese, Thai, and Korean, whose particles cling. */
+bool es_unicode_is_dense(int32_t c);
+
+/* The form in which words are compared (NFKC_Casefold) of n bytes of valid UTF-8, into out; returns its bytes, at most
+ * room: whole characters, and no more of them than fit. */
+size_t es_unicode_fold(char *out, size_t room, const char *s, size_t n);
+
 int es_unicode_width(int32_t c); /* columns it takes: 0 (marks, controls), 1, or 2 (wide East Asian, emoji) */
 
 /* Narrows s[0 .. n) to what lies between its outer white space; returns the new start. */

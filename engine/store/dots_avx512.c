@@ -1,0 +1,11 @@
+/*
+ * dots_avx512.c - sixteen lanes in one register.
+ */
+#include "store/dots.h"
+
+#if defined(__AVX512F__)
+#include "store/dots_body.h"
+const es_dots es_dots_avx512 = dots;
+#else
+const es_dots es_dots_avx512 = NULL;
+#endif
