@@ -71,6 +71,9 @@ void cli_speech_options(es_speech_options *out, const cli_settings *s)
     out->temperature = s->temperature;
     out->no_words = s->words && !strcmp(s->words, "off");
     out->seek_words = s->seek && !strcmp(s->seek, "words");
+    out->diarization = s->diarization;
+    out->speakers = s->speakers;
+    out->step = s->step == 0 ? 1e-9 : s->step; /* 0 is refused, not the default */
 }
 
 static void tell(void *user, const char *sentence)

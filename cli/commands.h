@@ -23,7 +23,9 @@ typedef struct cli_settings {
     const char *verify; /* a pack */
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
+    const char *diarization, *speakers;
     double temperature; /* < 0: with fallback */
+    double step;        /* < 0: the default */
     int64_t threads, batch_size, track, max_line_width, max_lines;
     bool again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */

@@ -124,6 +124,9 @@ typedef struct es_speech_options {
     double temperature;     /* < 0: greedy with fallback to higher temperatures; 0: greedy only; else that alone */
     bool no_words;          /* leave out the times of words */
     bool seek_words;        /* the next window starts at the end of the last word, not at the last timestamp */
+    const char *diarization; /* "campplus", "3.1", "community-1", "none"; NULL: what belongs to the diarizer's pack */
+    const char *speakers;   /* how many people speak: "2", "2-5"; NULL: not known */
+    double step;            /* seconds between the windows in which speakers are looked for; <= 0: 1 */
 } es_speech_options;
 #define ES_SPEECH_OPTIONS {.size = sizeof(es_speech_options), .temperature = -1}
 
@@ -142,7 +145,7 @@ typedef struct es_event {
     es_event_kind kind;
     const char *path;        /* as given, or found below a given folder */
     size_t index, count;     /* of the file, from 0, among all files of the call */
-    const char *stage;       /* "reading", "decoding", "transcribing", "embedding", "storing" */
+    const char *stage;       /* "reading", "decoding", "finding speech", "hearing voices", "transcribing", "embedding", "storing" */
     double fraction;         /* 0 .. 1 of this file's work */
     double eta_seconds;      /* until this file is done; < 0: not known yet */
     double eta_all_seconds;  /* until all files are done; < 0: not known yet */

@@ -44,7 +44,7 @@ void es_engine_close(es_engine *engine)
 
 /* ---- options and events, from the door's words into the rooms' ---- */
 
-static int speech_options(es_transcribe_options *out, const es_speech_options *options, es_err *err)
+static int speech_options(es_transcribe_options *out, es_hear_options *hear, const es_speech_options *options, es_err *err)
 {
     es_speech_options o = ES_SPEECH_OPTIONS;
     char shown[100];
@@ -63,6 +63,12 @@ static int speech_options(es_transcribe_options *out, const es_speech_options *o
         return es_fail(err, ES_EARG, "windows cannot follow the words when no words are wanted");
     if (isnan(o.temperature) || o.temperature > 10)
         return es_fail(err, ES_EARG, "the temperature %g is not between 0 and 10", o.temperature);
+    *hear = (es_hear_options){.diarization = o.diarization};
+    if (o.speakers && !es_diarize_speakers_parse(&hear->speakers, o.speakers))
+        return es_fail(err, ES_EARG, "speakers are a number such as 2 or a range such as 2-5, not %s", es_printable(shown, sizeof shown, o.speakers));
+    if (isnan(o.step) || o.step > 10 || (o.step > 0 && fabs(o.step * 100 - rint(o.step * 100)) > 1e-6))
+        return es_fail(err, ES_EARG, "windows may be 0.01 to 10 s apart, in whole hundredths, not %g", o.step);
+    if (o.step > 0) hear->step_samples = (int)lrint(o.step * 100) * (ES_RATE / 100);
     if (o.temperature >= 0) {
         out->temperature[0] = (float)o.temperature;
         out->n_temperatures = 1;
@@ -120,7 +126,7 @@ int es_engine_ingest(es_engine *engine, es_library *library, const char *const *
                          .again = o.again,
                          .listen = listen ? pass_event : NULL,
                          .user = &p};
-    if (rc == ES_OK) rc = speech_options(&job.speech, o.speech, &err);
+    if (rc == ES_OK) rc = speech_options(&job.speech, &job.hear, o.speech, &err);
     if (rc == ES_OK) rc = es_ingest(&job, paths, n, &tally, &err);
     if (report)
         *report = (es_ingest_report){.files = tally.files,
@@ -136,16 +142,17 @@ int es_engine_bench(es_engine *engine, const char *path, const es_speech_options
                     es_event_fn listen, void *user, char **text, size_t *bytes, es_error *error)
 {
     es_transcribe_options speech;
+    es_hear_options hear;
     passer p = {listen, user};
     es_err err = {0};
     bool json = format && !strcmp(format, "json");
-    int rc = speech_options(&speech, options, &err);
+    int rc = speech_options(&speech, &hear, options, &err);
 
     *text = NULL, *bytes = 0;
     if (rc == ES_OK && format && !json && strcmp(format, "text"))
         rc = es_fail(&err, ES_EARG, "figures come as text or json");
     if (rc == ES_OK)
-        rc = es_bench(engine->session, path, &speech, json, listen ? pass_event : NULL, &p, text, bytes, &err);
+        rc = es_bench(engine->session, path, &speech, &hear, json, listen ? pass_event : NULL, &p, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }
 
@@ -209,34 +216,60 @@ static int on_progress(void *user, const char *what, int64_t done_ms, int64_t al
     return h->p->listen(h->p->user, &e);
 }
 
+/* Who speaks, what is said, whose it is; r is empty but for its media. */
+static int hear_and_transcribe(es_session *session, es_result *r, const es_sound *sound, es_transcribe_options *o, const es_hear_options *hear,
+                               es_err *err)
+{
+    static const es_heard nowhere;
+    const es_diarize_options told = {.progress = o->progress, .user = o->user};
+    es_hear *h = NULL;
+    int rc = es_hear_check(session, hear, err);
+
+    if (rc == ES_OK) rc = es_session_ready(session, err);
+    if (rc == ES_OK) rc = es_hear_open(&h, session, hear, err);
+    if (rc == ES_OK) rc = es_hear_speakers(h, r, sound, &told, err);
+    if (rc == ES_OK && es_hear_knows_speech(h)) {
+        o->speech = r->who.speech ? r->who.speech : &nowhere;
+        o->n_speech = r->who.n_speech;
+    }
+    if (rc == ES_OK) rc = es_transcribe(es_session_transcriber(session), sound, o, &r->transcript, err);
+    if (rc == ES_OK) rc = es_hear_words(h, r, err);
+    es_hear_close(h);
+    return rc;
+}
+
 int es_engine_transcribe(es_engine *engine, es_speech **out, const float *samples, int64_t n,
                          const es_speech_options *options, es_event_fn listen, void *user, es_error *error)
 {
     es_transcribe_options o;
+    es_hear_options hear;
     passer p = {listen, user};
     hearing h = {&p, now()};
     es_spool *spool = NULL;
     es_speech *s = NULL;
+    es_result r = {0};
     es_err err = {0};
-    int rc = speech_options(&o, options, &err);
+    int rc = speech_options(&o, &hear, options, &err);
 
     *out = NULL;
     if (rc == ES_OK && (n < 0 || (n > 0 && !samples))) rc = es_fail(&err, ES_EARG, "there are no samples");
     if (rc == ES_OK && !(s = calloc(1, sizeof *s))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
-    if (rc == ES_OK) rc = es_session_ready(engine->session, &err);
     if (rc == ES_OK) rc = es_spool_from(&spool, samples, n, &err);
     if (rc == ES_OK) {
         es_sound sound = es_sound_of(spool);
         o.content = es_hash_bytes(samples, (size_t)n * sizeof *samples);
         o.progress = listen ? on_progress : NULL;
         o.user = &h;
-        rc = es_transcribe(es_session_transcriber(engine->session), &sound, &o, &s->transcript, &err);
+        rc = hear_and_transcribe(engine->session, &r, &sound, &o, &hear, &err);
     }
     if (rc == ES_OK) {
         s->media.duration_ms = n * 1000 / ES_RATE;
+        s->transcript = r.transcript, s->who = r.who;
+        r.transcript = (es_transcript){0}, r.who = (es_diarization){0}; /* the speech's from here on */
         *out = s;
         s = NULL; /* the caller's from here on */
     }
+    es_result_done(&r);
     es_spool_close(spool);
     es_speech_close(s);
     return es_door_give(error, rc, &err);

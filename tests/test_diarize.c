@@ -298,21 +298,8 @@ static void number_of_speakers(void)
     free(r.x);
 }
 
-/* A network of a kind, planned without weights: enough to ask what goes with it. */
-static es_speaker *planned(es_plan *p, const char *preset)
-{
-    es_speaker_limits limits = {.answers = 1, .rows = 998};
-    es_speaker_dims dims;
-    es_speaker *m = NULL;
-    es_err err = {0};
-
-    CHECK(es_speaker_preset(&dims, preset) && es_speaker_plan(&m, p, preset, NULL, &dims, limits, &err) == ES_OK, "%s", err.text);
-    return m;
-}
-
 static void configurations(void)
 {
-    static es_plda plda;
     static const struct {
         const char *network, *asked, *becomes; /* NULL: refused, with a sentence that has `says` */
         bool plda;
@@ -330,38 +317,33 @@ static void configurations(void)
         {"ecapa", NULL, NULL, true, "ECAPA"},
         {"campplus", "4.2", NULL, true, "4.2"},
     };
-    es_plan *p = NULL;
-    es_err err = {0};
 
-    CHECK(es_plan_open(&p, ES_CPU, 1, &err) == ES_OK, "%s", err.text);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0] && p; i++) {
-        es_diarize_models m = {.diarizer = planned(p, cases[i].network), .plda = cases[i].plda ? &plda : NULL};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         es_diarize_options o = es_diarize_defaults();
         const char *name = NULL;
-        err = (es_err){0};
+        es_speaker_dims dims;
+        es_err err = {0};
         o.configuration = cases[i].asked;
-        int rc = m.diarizer ? es_diarize_check(&m, &o, &name, &err) : ES_OK;
+        CHECK(es_speaker_preset(&dims, cases[i].network), "%s", cases[i].network);
+        int rc = es_diarize_check(&dims, cases[i].plda, &o, &name, &err);
         if (cases[i].becomes) CHECK(rc == ES_OK && name && !strcmp(name, cases[i].becomes), "%zu: %s %s", i, name ? name : "", err.text);
         else CHECK(rc == ES_EARG && strstr(err.text, cases[i].says), "%zu: %s", i, err.text);
-        es_speaker_close(m.diarizer);
     }
-    es_plan_close(p);
 }
 
 static void refused(void)
 {
-    es_diarize_models m = {0};
     es_diarize_options o = es_diarize_defaults();
     es_err err = {0};
 
     o.step_samples = 16001;
-    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "apart"), "%s", err.text);
+    CHECK(es_diarize_check(NULL, false, &o, NULL, &err) == ES_EARG && strstr(err.text, "apart"), "%s", err.text);
     o.step_samples = 176000;
-    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG);
+    CHECK(es_diarize_check(NULL, false, &o, NULL, &err) == ES_EARG);
     o.step_samples = 16000;
     o.speakers = (es_speaker_range){.least = 3, .most = 2};
     err = (es_err){0};
-    CHECK(es_diarize_check(&m, &o, NULL, &err) == ES_EARG && strstr(err.text, "at least 3"), "%s", err.text);
+    CHECK(es_diarize_check(NULL, false, &o, NULL, &err) == ES_EARG && strstr(err.text, "at least 3"), "%s", err.text);
 }
 
 /* ---- what is not speech ---- */

@@ -48,7 +48,7 @@ uint64_t es_bench_peak_bytes(void)
     return kib * 1024;
 }
 
-static int hear(void *user, const es_ingest_event *e)
+static int on_event(void *user, const es_ingest_event *e)
 {
     outcome *o = user;
 
@@ -109,6 +109,9 @@ static void figures_text(FILE *f, const es_session *s, const char *path, const e
         const char *name;
         double seconds;
     } stage[] = {{"decode the file", t->decode_seconds},
+                 {"find speech", t->heard.segment},
+                 {"hear voices", t->heard.embed},
+                 {"tell them apart", t->heard.cluster},
                  {"mel maximum", m->listen},
                  {"mel and encoder", m->encode},
                  {"decoder", m->decode},
@@ -126,6 +129,9 @@ static void figures_text(FILE *f, const es_session *s, const char *path, const e
     fprintf(f, "  loading the model took %.3f s beside that\n", load);
     fprintf(f, "  %" PRId64 " windows, %" PRId64 " decodings, %" PRId64 " tokens (%.1f ms each), %" PRIu64 " words\n",
             m->windows, m->attempts, m->tokens, m->tokens ? 1000 * m->decode / (double)m->tokens : 0, words);
+    if (t->heard.windows)
+        fprintf(f, "  %" PRId64 " windows of 10 s, %" PRId64 " voices in them, %" PRId64 " clustered\n", t->heard.windows, t->heard.vectors,
+                t->heard.trained);
     fprintf(f, "  arena %.1f MB, peak of the process %.1f MiB\n", (double)es_session_arena_bytes(s) * 1e-6,
             (double)es_bench_peak_bytes() / 1048576);
     fprintf(f, "  words %s\n", hash);
@@ -145,6 +151,9 @@ static void figures_json(es_json_out *j, const es_session *s, const char *path, 
     es_json_object(j, "seconds");
     es_json_put_fixed(j, "load", load, 4);
     es_json_put_fixed(j, "media", t->decode_seconds, 4);
+    es_json_put_fixed(j, "segment", t->heard.segment, 4);
+    es_json_put_fixed(j, "voices", t->heard.embed, 4);
+    es_json_put_fixed(j, "cluster", t->heard.cluster, 4);
     es_json_put_fixed(j, "listen", m->listen, 4);
     es_json_put_fixed(j, "encode", m->encode, 4);
     es_json_put_fixed(j, "decode", m->decode, 4);
@@ -163,13 +172,13 @@ static void figures_json(es_json_out *j, const es_session *s, const char *path, 
     es_json_end_object(j);
 }
 
-int es_bench(es_session *session, const char *path, const es_transcribe_options *speech, bool json, es_ingest_fn listen,
-             void *user, char **text, size_t *bytes, es_err *err)
+int es_bench(es_session *session, const char *path, const es_transcribe_options *speech, const es_hear_options *hear, bool json,
+             es_ingest_fn listen, void *user, char **text, size_t *bytes, es_err *err)
 {
     const char *tmp = getenv("TMPDIR");
     char folder[4096], shown[512], hash[33] = "";
     outcome o = {.listen = listen, .user = user};
-    es_ingest_job job = {.session = session, .speech = *speech, .listen = hear, .user = &o};
+    es_ingest_job job = {.session = session, .speech = *speech, .hear = *hear, .listen = on_event, .user = &o};
     es_ingest_tally tally = {0};
     es_store *store = NULL;
     struct stat st;

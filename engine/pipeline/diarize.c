@@ -74,10 +74,10 @@ static const configuration *named(const char *name)
     return NULL;
 }
 
-static int choose(const configuration **out, const es_diarize_models *m, const es_diarize_options *o, es_err *err)
+static int choose(const configuration **out, const es_speaker_dims *network, bool plda, const es_diarize_options *o, es_err *err)
 {
-    es_speaker_kind kind = m->diarizer ? es_speaker_dims_of(m->diarizer)->kind : ES_SPEAKER_CAMPPLUS;
-    const char *own = kind == ES_SPEAKER_CAMPPLUS ? "campplus" : m->plda ? "community-1" : "3.1";
+    es_speaker_kind kind = network ? network->kind : ES_SPEAKER_CAMPPLUS;
+    const char *own = kind == ES_SPEAKER_CAMPPLUS ? "campplus" : plda ? "community-1" : "3.1";
     const configuration *c = named(o->configuration ? o->configuration : own);
     char shown[64];
 
@@ -92,12 +92,12 @@ static int choose(const configuration **out, const es_diarize_models *m, const e
                        c->plda ? " (its PLDA was trained on them)" : "");
     if (!c->resnet && kind == ES_SPEAKER_RESNET34)
         return es_fail(err, ES_EARG, "the diarization campplus belongs to CAM++'s vectors; ResNet34 has 3.1 and community-1");
-    if (c->plda && !m->plda)
+    if (c->plda && !plda)
         return es_fail(err, ES_EARG, "the diarization %s needs a pack with its PLDA; `earshot convert` makes it of plda.npz and "
                        "xvec_transform.npz", c->name);
-    if (c->plda && m->diarizer && es_speaker_dims_of(m->diarizer)->vector != ES_PLDA_IN)
+    if (c->plda && network->vector != ES_PLDA_IN)
         return es_fail(err, ES_EARG, "the diarization %s is for vectors of %d numbers, and these have %d", c->name, ES_PLDA_IN,
-                       es_speaker_dims_of(m->diarizer)->vector);
+                       network->vector);
     if (o->step_samples < 160 || o->step_samples > ES_WINDOW_SAMPLES || o->step_samples % 160)
         return es_fail(err, ES_EARG, "windows may be 0.01 to 10 s apart, in whole hundredths, not %g", o->step_samples / (double)ES_RATE);
     if (o->speakers.most && o->speakers.least > o->speakers.most)
@@ -106,13 +106,18 @@ static int choose(const configuration **out, const es_diarize_models *m, const e
     return ES_OK;
 }
 
-int es_diarize_check(const es_diarize_models *m, const es_diarize_options *o, const char **name, es_err *err)
+int es_diarize_check(const es_speaker_dims *network, bool plda, const es_diarize_options *o, const char **name, es_err *err)
 {
     const configuration *c = NULL;
-    int rc = choose(&c, m, o, err);
+    int rc = choose(&c, network, plda, o, err);
 
     if (name) *name = c ? c->name : NULL;
     return rc;
+}
+
+static const es_speaker_dims *network_of(const es_diarize_models *m)
+{
+    return m->diarizer ? es_speaker_dims_of(m->diarizer) : NULL;
 }
 
 /* ---- clusters ---- */
@@ -281,7 +286,7 @@ int es_diarize_conclude(es_diarization *out, const es_diarize_windows *w, const 
     es_turn *turns = NULL, *exclusive = NULL;
     size_t n = 0, n_exclusive = 0, grid = w->n ? (size_t)es_windows_grid(w->n, w->step) : 0;
     double began = seconds();
-    int rc = choose(&k.c, m, o, err);
+    int rc = choose(&k.c, network_of(m), m->plda != NULL, o, err);
 
     if (rc != ES_OK || !es_diarize_anyone(w)) return rc;
     if (es_speakers_heard(&out->speech, &out->n_speech, w->classes, w->n, w->step, w->samples) || !(k.count = malloc(grid + 1)))
@@ -312,7 +317,7 @@ int es_diarize(es_diarization *out, const es_diarize_models *m, const es_sound *
 {
     es_diarize_windows w = {0};
     int64_t ms = sound->samples * 1000 / ES_RATE;
-    int rc = es_diarize_check(m, o, NULL, err);
+    int rc = es_diarize_check(network_of(m), m->plda != NULL, o, NULL, err);
 
     if (rc == ES_OK) rc = es_diarize_segment(&w, m, sound, o, err);
     if (rc == ES_OK) rc = es_diarize_embed(&w, m, sound, o, err);

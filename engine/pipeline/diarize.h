@@ -52,8 +52,9 @@ es_diarize_options es_diarize_defaults(void);
 
 /* "2" or "2-5". False for anything else, for 0 and for ranges that run backwards. */
 bool es_diarize_speakers_parse(es_speaker_range *out, const char *text);
-/* Refuses what no recording could be diarized with, before one is read. The name of the configuration in *name. */
-int es_diarize_check(const es_diarize_models *m, const es_diarize_options *o, const char **name, es_err *err);
+/* Refuses what no recording could be diarized with, before one is read. network: NULL for vectors of CAM++ that are there
+ * already; plda: whether there is one. The name of the configuration in *name, which may be NULL. */
+int es_diarize_check(const es_speaker_dims *network, bool plda, const es_diarize_options *o, const char **name, es_err *err);
 
 /* Windows on their way to turns. */
 typedef struct es_diarize_windows {

@@ -5,7 +5,9 @@
  *          ---- look up -> known? say so, next     unless it is to be computed again
  *          ---- claim --->                         other processes at work on the library take other recordings
  *          ---- decode --> spool of 16 kHz samples in the library's tmp folder: memory does not grow with length
+ *          ---- hear ----> who speaks when         and where anyone does, see diarize.c
  *          ---- speech --> transcript              windows of 30 s through the model, see transcribe.c
+ *          ---- words ---> whose each word is      segments end where the speaker changes, see attribute.c
  *          ---- meaning -> passages, vectors       pieces of a speaker's speech and what they mean, see passages.c
  *          ---- store ---> one transaction         all of the result, or nothing
  *
@@ -36,6 +38,8 @@
 /* Shares of a file's work, as measured on two cores with a small model: what the progress bar is made of. */
 #define SHARE_READ   0.01
 #define SHARE_DECODE 0.02
+#define SHARE_HEAR   0.55 /* where speakers are told apart ... */
+#define SHARE_FIND   0.35 /* ... of that: finding where they speak */
 #define SHARE_LISTEN 0.02
 
 enum { TOLD_EVERY_MS = 100, WAIT_MS = 200 };
@@ -43,6 +47,7 @@ enum { TOLD_EVERY_MS = 100, WAIT_MS = 200 };
 typedef struct walk_state {
     const es_ingest_job *job;
     es_claims *claims;
+    es_hear *hear; /* once the models are ready */
     es_walk list;
     char *settings; /* canonical JSON of the job's settings */
     es_ingest_tally tally;
@@ -142,12 +147,36 @@ static int on_decode(void *user, const char *what, int64_t done, int64_t all)
     return progress(user, SHARE_READ + SHARE_DECODE * part(done, all), 0);
 }
 
+/* Where the share of transcription begins. */
+static double heard_share(const walk_state *w)
+{
+    bool finds = es_session_has(w->job->session, ES_STAGE_SEGMENTATION), tells = finds && w->hear && es_hear_tells_apart(w->hear);
+
+    return SHARE_READ + SHARE_DECODE + (tells ? SHARE_HEAR : finds ? SHARE_HEAR * SHARE_FIND : 0);
+}
+
+static int on_hear(void *user, const char *what, int64_t done_ms, int64_t all_ms)
+{
+    walk_state *w = user;
+    double before = SHARE_READ + SHARE_DECODE, find = SHARE_HEAR * SHARE_FIND, t = now() - w->listened, at = part(done_ms, all_ms);
+    bool finding = !strcmp(what, "finding speech"), hearing = !strcmp(what, "hearing voices");
+
+    if (strcmp(w->stage, what)) stage_begin(w, what);
+    at = finding ? find * at : hearing ? find + (SHARE_HEAR - find) * at : SHARE_HEAR;
+    return progress(w, before + at, finding && t > 0 ? (double)done_ms / 1000 / t : 0);
+}
+
+static void on_hear_note(void *user, const char *sentence)
+{
+    tell(user, ES_INGEST_NOTE, 0, sentence);
+}
+
 /* The first pass over the sound counts as little as it costs; the speed is that of the second, which begins when the
  * last word of the first was heard. */
 static int on_speech(void *user, const char *what, int64_t done_ms, int64_t all_ms)
 {
     walk_state *w = user;
-    double before = SHARE_READ + SHARE_DECODE, t = now();
+    double before = heard_share(w), t = now();
 
     if (strcmp(what, "transcribing")) {
         w->listened = t;
@@ -167,7 +196,7 @@ static int stop_walk(void *user)
 
 /* ---- settings: what a result was made with ---- */
 
-char *es_ingest_settings(const es_transcribe_options *o)
+char *es_ingest_settings(const es_session *s, const es_transcribe_options *o, const es_hear_options *hear)
 {
     es_json_out j;
 
@@ -181,6 +210,7 @@ char *es_ingest_settings(const es_transcribe_options *o)
     es_json_put_string(&j, "windows", "sequential");
     es_json_put_bool(&j, "words", o->words);
     es_json_put_string(&j, "seek", o->seek_words ? "words" : "timestamps");
+    es_hear_settings(&j, s, hear);
     es_json_end_object(&j);
     if (j.failed) {
         free(j.text);
@@ -308,10 +338,29 @@ static void note_damage(walk_state *w, const es_media_info *m)
     }
 }
 
+static int hear(walk_state *w, es_result *r, es_spool *spool, es_err *err)
+{
+    const es_diarize_options told = {.progress = on_hear, .note = on_hear_note, .user = w, .times = &w->tally.heard};
+    es_sound sound = es_sound_of(spool);
+    double t = now();
+    int rc;
+
+    w->listened = t;
+    rc = es_hear_speakers(w->hear, r, &sound, &told, err);
+    w->tally.hear_seconds += now() - t;
+    return rc;
+}
+
 static int speech(walk_state *w, es_result *r, es_spool *spool, es_err *err)
 {
+    static const es_heard nowhere; /* no regions: not "unknown", but none */
     es_transcribe_options o = w->job->speech;
     es_sound sound = es_sound_of(spool);
+
+    if (es_hear_knows_speech(w->hear)) {
+        o.speech = r->who.speech ? r->who.speech : &nowhere;
+        o.n_speech = r->who.n_speech;
+    }
 
     o.content = r->media.content;
     o.progress = on_speech;
@@ -332,6 +381,7 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
     stage_begin(w, "loading the model");
     tell(w, ES_INGEST_PROGRESS, 0, NULL);
     rc = es_session_ready(job->session, err);
+    if (rc == ES_OK && !w->hear) rc = es_hear_open(&w->hear, job->session, &job->hear, err);
     if (rc != ES_OK) {
         w->hopeless = true;
         return rc;
@@ -348,6 +398,9 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
     w->audio_ms = r->media.duration_ms;
     note_damage(w, &r->media);
 
+    rc = hear(w, r, spool, err);
+    if (rc != ES_OK) goto out;
+
     stage_begin(w, "listening");
     w->listened = t = now();
     rc = speech(w, r, spool, err);
@@ -355,6 +408,8 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
     w->tally.speech_seconds += t;
     if (rc != ES_OK) goto out;
     w->speed = t > 0 ? (double)w->audio_ms / 1000 / t : 0;
+    rc = es_hear_words(w->hear, r, err);
+    if (rc != ES_OK) goto out;
 
     stage_begin(w, "embedding");
     rc = es_meaning_add(r, job->session, err);
@@ -495,10 +550,11 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     bool *put_off = NULL;
     int rc = check_speech(job, err);
 
+    if (rc == ES_OK) rc = es_hear_check(job->session, &job->hear, err);
     for (size_t i = 0; i < n && rc == ES_OK; i++) rc = es_walk_add(&w.list, paths[i], stop_walk, &w, err);
     if (rc == ES_OK) {
         w.tally.files = w.list.n;
-        w.settings = es_ingest_settings(&job->speech);
+        w.settings = es_ingest_settings(job->session, &job->speech, &job->hear);
         put_off = calloc(w.list.n + 1, sizeof *put_off);
         if (!w.settings || !put_off) rc = es_fail(err, ES_ENOMEM, "not enough memory");
     }
@@ -508,6 +564,7 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     if (rc == ES_OK) rc = each_file(&w, put_off, err);
     w.tally.seconds = now() - w.began;
     if (tally) *tally = w.tally;
+    es_hear_close(w.hear);
     es_claims_close(w.claims);
     es_walk_done(&w.list);
     free(w.settings);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "pipeline/hear.h"
 #include "pipeline/session.h"
 #include "pipeline/transcribe.h"
 #include "store/store.h"
@@ -47,6 +48,7 @@ typedef struct es_ingest_job {
     es_session *session;
     es_store *store;
     es_transcribe_options speech;
+    es_hear_options hear;
     int track;           /* from 0 */
     bool again;          /* compute what is known once more */
     es_ingest_fn listen; /* may be NULL */
@@ -57,14 +59,15 @@ typedef struct es_ingest_tally {
     size_t files, stored, known, failed;
     int64_t audio_ms;
     double seconds;
-    double decode_seconds, speech_seconds, store_seconds; /* of the stages, over all files */
-    es_transcribe_times times;                            /* inside speech */
+    double decode_seconds, hear_seconds, speech_seconds, store_seconds; /* of the stages, over all files */
+    es_diarize_times heard;                                             /* inside hear */
+    es_transcribe_times times;                                          /* inside speech */
 } es_ingest_tally;
 
 /* ES_OK also when files failed. tally may be NULL. */
 int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_ingest_tally *tally, es_err *err);
 
 /* The settings that can change a result, as canonical JSON; the caller frees. NULL without memory. */
-char *es_ingest_settings(const es_transcribe_options *speech);
+char *es_ingest_settings(const es_session *s, const es_transcribe_options *speech, const es_hear_options *hear);
 
 #endif

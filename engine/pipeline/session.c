@@ -382,6 +382,12 @@ es_speaker *es_session_speaker(es_session *s, enum es_stage stage)
     return s->ready && es_session_has(s, stage) ? model_of(s, stage)->speaker : NULL;
 }
 
+const es_speaker_dims *es_session_speaker_dims(const es_session *s, enum es_stage stage)
+{
+    assert(stage == ES_STAGE_DIARIZER || stage == ES_STAGE_VOICE);
+    return es_session_has(s, stage) ? &model_of(s, stage)->speaker_dims : NULL;
+}
+
 es_session_limits es_session_limits_of(const es_session *s)
 {
     es_session_limits limits = {0};

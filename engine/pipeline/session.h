@@ -47,6 +47,8 @@ bool es_session_has(const es_session *s, enum es_stage stage);
 es_maker es_session_maker(const es_session *s, enum es_stage stage);
 /* The PLDA that goes with resnet34 as the diarizer: the path of its pack, or NULL; maker may be NULL. */
 const char *es_session_plda(const es_session *s, es_maker *maker);
+/* Of ES_STAGE_DIARIZER or ES_STAGE_VOICE; NULL where the stage has no pack. */
+const es_speaker_dims *es_session_speaker_dims(const es_session *s, enum es_stage stage);
 const char *es_session_asr_name(const es_session *s);
 es_hash128 es_session_asr_hash(const es_session *s);
 const es_whisper_dims *es_session_dims(const es_session *s);

@@ -1,7 +1,7 @@
 /*
  * said.c - a speaker for each word, by the cheapest way through all of them.
  *
- *     cost of speaker j for a word    1 - share of the word inside turns of j
+ *     cost of speaker j for a word    1 - share of the word inside turns of j; less in proportion where it is below 100 ms
  *     cost of a change                0.9 inside a sentence, 0.3 behind its end or a gap of half a second
  *
  * Turns and words come from two networks that do not know of each other, and each errs by some ten milliseconds: a stray
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_MS = 20, LONG_MS = 600, GAP_MS = 500, NEAR_MS = 1000 };
+enum { LEAST_MS = 20, SHORT_MS = 100, LONG_MS = 600, GAP_MS = 500, NEAR_MS = 1000 };
 
 static const double change_inside = 0.9, change_between = 0.3;
 
@@ -69,14 +69,14 @@ static size_t turn_after(const es_spoken *turns, size_t m, int64_t at)
 static bool costs(double *cost, int64_t start, int64_t end, const es_spoken *turns, size_t m, int speakers)
 {
     size_t first = turn_after(turns, m, start);
-    double length = (double)(end - start);
+    double length = (double)(end - start), weight = end - start < SHORT_MS ? length / SHORT_MS : 1; /* little time, little evidence */
     int64_t before, behind;
     bool inside = false;
 
-    for (int j = 0; j < speakers; j++) cost[j] = 1;
+    for (int j = 0; j < speakers; j++) cost[j] = weight;
     for (size_t i = first; i < m && turns[i].start_ms < end; i++) {
         int64_t a = turns[i].start_ms > start ? turns[i].start_ms : start, b = turns[i].end_ms < end ? turns[i].end_ms : end;
-        if (b > a) cost[turns[i].speaker] -= (double)(b - a) / length, inside = true;
+        if (b > a) cost[turns[i].speaker] -= weight * (double)(b - a) / length, inside = true;
     }
     if (inside) return true;
     before = first > 0 ? start - turns[first - 1].end_ms : INT64_MAX;
