@@ -76,12 +76,19 @@ static const char *container_of(const es_recording *r, char out[32])
     return out;
 }
 
+/* What is shown of a recording before its words. */
+typedef struct heading {
+    bool quiet;
+    char path[4096];
+} heading;
+
 static int show_head(void *user, const es_recording *r)
 {
-    const cli_settings *s = user;
+    heading *h = user;
     char container[32];
 
-    if (s->quiet) return 0;
+    snprintf(h->path, sizeof h->path, "%s", r->path);
+    if (h->quiet) return 0;
     printf("%s\n", cli_shown(r->path));
     printf("  %s, %s/%s, %d Hz, %d channel%s, id %.10s\n", cli_length(r->duration_ms),
            cli_shown(container_of(r, container)), cli_shown(r->codec), r->sample_rate, r->channels,
@@ -96,8 +103,25 @@ static int show_head(void *user, const es_recording *r)
     return 0;
 }
 
-/* Behind the head: who speaks, and for how long. */
-static void show_speakers(const es_speech *speech)
+typedef struct elsewhere {
+    const char *here; /* path of the recording that is shown */
+    size_t n;
+} elsewhere;
+
+static int note_elsewhere(void *user, const char *path)
+{
+    enum { SHOWN = 3 };
+    elsewhere *e = user;
+    const char *slash = strrchr(path, '/');
+
+    if (!strcmp(path, e->here)) return 0;
+    if (e->n < SHOWN) printf("%s%s", e->n ? ", " : "; also speaks in ", cli_shown(slash ? slash + 1 : path));
+    e->n++;
+    return 0;
+}
+
+/* Behind the head: who speaks, for how long, and where else. */
+static void show_speakers(es_library *library, const es_speech *speech, const char *path)
 {
     int n = es_speech_speakers(speech);
     char name[256];
@@ -107,7 +131,11 @@ static void show_speakers(const es_speech *speech)
         int64_t ms = 0;
         for (size_t i = 0; i < es_speech_turns(speech); i++)
             if (!es_speech_turn(speech, i, &t) && t.speaker == s) ms += t.end_ms - t.start_ms;
-        printf("  %s speaks for %s\n", cli_shown(es_speech_speaker(speech, s, name, sizeof name)), cli_length(ms));
+        elsewhere e = {.here = path};
+        printf("  %s speaks for %s", cli_shown(es_speech_speaker(speech, s, name, sizeof name)), cli_length(ms));
+        es_library_speaks_in(library, name, note_elsewhere, &e, NULL);
+        if (e.n > 3) printf(" and %zu more", e.n - 3);
+        putchar('\n');
     }
     if (n) putchar('\n');
 }
@@ -138,13 +166,13 @@ int cli_run_show(const cli_settings *s)
         es_speech *speech = NULL;
         char *text = NULL;
         size_t bytes = 0;
-        cli_settings head = *s;
+        heading head = {.quiet = s->quiet};
         error = (es_error){0};
         if (i && !s->json && !s->text) putchar('\n');
         if (es_library_find(library, s->args[i], s->json || s->text ? NULL : show_head, &head, &speech, &error)) {
             code = cli_fail_input(&error);
         } else if (!s->json) {
-            if (!s->text && !s->quiet) show_speakers(speech);
+            if (!s->text && !s->quiet) show_speakers(library, speech, head.path);
             show_speech(speech, s->text);
         } else if (es_speech_export(speech, "json", NULL, &text, &bytes, &error)) {
             code = cli_fail_input(&error);

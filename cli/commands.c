@@ -237,6 +237,23 @@ const cli_command cli_commands[] = {
     {"backup", "FOLDER", 1, 1, "folder", BIT(OPT_LIBRARY) | TALK, "copy the library while it is in use",
      "FOLDER must not exist or be empty; it is a library like the first one afterwards.",
      "earshot backup /media/usb/earshot", cli_run_backup},
+    {"enroll", "NAME FILE...", 2, -1, "file",
+     BIT(OPT_LIBRARY) | BIT(OPT_MODELS) | BIT(OPT_SEGMENTATION) | BIT(OPT_DIARIZER) | BIT(OPT_VOICE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) |
+         BIT(OPT_THREADS) | BIT(OPT_TRACK) | TALK,
+     "make a person known by recordings of their voice",
+     "FILE holds the voice of one person, at best ten seconds of speech or more. From then on the person is named in every "
+     "recording, also in those that the library holds already: their voices are stored, so nothing of them is read again. "
+     "Enrolling more files adds to what is known.\n\n"
+     "Refused are files with less than 3 s of speech, with more than one voice, and with clipped sound.",
+     "earshot enroll \"Anna Berg\" anna.wav", cli_run_enroll},
+    {"speakers", "[list | rename WHO NAME | merge WHO OTHER | split WHO RECORDING | forget WHO]", 0, 3, "",
+     BIT(OPT_LIBRARY) | BIT(OPT_JSON) | TALK, "list who speaks in the library, and say who is who",
+     "WHO is a name, or \"Speaker 12\": whoever is not enrolled has one number in all recordings. The numbers follow from "
+     "what is in the library and may change when recordings come and go; names stay.\n\n"
+     "rename gives a name, also to somebody who has none yet; merge says that two are one person, by the first name; split, "
+     "that whoever speaks in RECORDING is somebody else. forget removes the name and every vector of the voice, also those of "
+     "recordings; after `earshot compact` no byte of them is left. What was said and when stays.",
+     "earshot speakers\nearshot speakers rename \"Speaker 2\" \"Anna Berg\"", cli_run_speakers},
     {"embed", "[TEXTFILE]", 0, 1, "file",
      BIT(OPT_MODELS) | BIT(OPT_MODEL) | BIT(OPT_TO_VECTORS) | BIT(OPT_VECTOR_FORMAT) | BIT(OPT_IDS) | BIT(OPT_QUERY) |
          BIT(OPT_LONG) | BIT(OPT_BATCH_SIZE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS) | TALK,

@@ -97,6 +97,8 @@ int cli_run_remove(const cli_settings *s);
 int cli_run_compact(const cli_settings *s);
 int cli_run_check(const cli_settings *s);
 int cli_run_backup(const cli_settings *s);
+int cli_run_enroll(const cli_settings *s);
+int cli_run_speakers(const cli_settings *s);
 int cli_run_embed(const cli_settings *s);
 int cli_run_tokenize(const cli_settings *s);
 int cli_run_plan(const cli_settings *s);

@@ -38,6 +38,10 @@ bool es_door_options(void *ours, size_t size, const void *theirs);
 int es_door_session_options(es_session_options *out, const es_engine_options *options, char *models_room, size_t room,
                             es_err *err);
 
+/* What the n speakers of a recording are called; NULL where there is none, or not enough memory. */
+char **es_door_labels(es_store *s, es_hash128 content, int track, int n, es_err *err);
+void es_door_labels_done(char ***labels, int n);
+
 /* Makes a folder and those above it. */
 int es_door_make_folders(const char *path, es_err *err);
 

@@ -269,6 +269,57 @@ typedef struct es_library_report {
 ES_API int es_library_check(es_library *library, es_library_report *out, void (*fault)(void *user, const char *sentence),
                             void *user, es_error *error);
 
+/* ---- people: names for voices ---- */
+
+/* Somebody who speaks in recordings, or whose voice was enrolled. */
+typedef struct es_person {
+    const char *name;         /* or "Speaker 12": the same unknown person in all recordings */
+    bool enrolled;            /* there is a name */
+    size_t clips;             /* recordings the voice is known by */
+    int64_t speech_ms;        /* in these, or without any, alone in the recordings */
+    const char *models;       /* whose vectors the clips are, separated by commas */
+    size_t recordings;        /* in which the person speaks */
+    const char *const *paths; /* of these */
+    bool comparable;          /* false once the person's vectors were forgotten */
+} es_person;
+/* Those with names in the order of their names, then the others; visit returns 0 to go on. */
+ES_API int es_library_people(es_library *library, int (*visit)(void *user, const es_person *person), void *user,
+                             es_error *error);
+/* The paths of the recordings in which a person speaks; who: a name, or "Speaker 12". visit returns 0 to go on. */
+ES_API int es_library_speaks_in(es_library *library, const char *who, int (*visit)(void *user, const char *path),
+                                void *user, es_error *error);
+
+/* Speakers of recordings who are called otherwise after a change, and in how many recordings they are. */
+typedef struct es_relabeled {
+    size_t speakers, recordings;
+} es_relabeled;
+/* out may be NULL in all of these. A name for somebody who has none, or another one. */
+ES_API int es_library_rename_speaker(es_library *library, const char *who, const char *name, es_relabeled *out,
+                                     es_error *error);
+/* Both are one person, by the first name. */
+ES_API int es_library_merge_speakers(es_library *library, const char *who, const char *other, es_relabeled *out,
+                                     es_error *error);
+/* Who speaks in this recording is not that person. */
+ES_API int es_library_split_speaker(es_library *library, const char *who, const char *recording, es_relabeled *out,
+                                    es_error *error);
+/* Forgets the name and every vector of the person; after es_library_compact() no byte of them is left. */
+ES_API int es_library_forget_speaker(es_library *library, const char *who, es_relabeled *out, es_error *error);
+
+/* Told of a file that was refused, with why, and of what the user should know of one that was taken; path is "" where it
+ * is not about one file. */
+typedef void (*es_enroll_fn)(void *user, const char *path, bool refused, const char *sentence);
+typedef struct es_enrolled_report {
+    size_t clips;      /* files that were taken */
+    int64_t speech_ms; /* in them */
+    size_t speakers, recordings; /* of the library who are called by the name now */
+} es_enrolled_report;
+/* Makes a person known by files in which nobody else speaks, and names them in all recordings of the library, past and to
+ * come. Of the engine's options those about the speech model mean nothing. A file that is refused does not keep the others
+ * from being taken; the call fails where none was. tell and out may be NULL. */
+ES_API int es_library_enroll(es_library *library, const char *name, const char *const *files, size_t n, int track,
+                             const es_engine_options *options, es_enroll_fn tell, void *user, es_enrolled_report *out,
+                             es_error *error);
+
 /* ---- ingest ---- */
 
 typedef struct es_ingest_options {

@@ -114,12 +114,17 @@ static int tell(const writer *w, const char *path, const es_err *failed)
 
 static int export_one(const writer *w, const es_export_item *it)
 {
+    es_export_options o = w->options;
     es_result r = {0};
     es_err err = {0};
+    char **labels = NULL;
     int stop = 0;
 
     if (es_store_get(w->library->store, it->content, it->track, &r, &err) != ES_OK) stop = tell(w, it->path, &err);
-    else
+    else {
+        labels = es_door_labels(w->library->store, it->content, it->track, r.who.n_speakers, NULL);
+        o.speakers = (const char *const *)labels;
+        o.n_speakers = labels ? r.who.n_speakers : 0;
         for (int i = 0; i < w->n_formats && !stop; i++) {
             char *path = NULL, *text = NULL;
             size_t bytes = 0;
@@ -129,11 +134,13 @@ static int export_one(const writer *w, const es_export_item *it)
                 path = NULL;
                 es_fail(&why, ES_ENOMEM, "not enough memory");
             }
-            if (!why.code) es_export_text(&text, &bytes, (es_export_format)w->format[i], &r, &w->options, &why);
+            if (!why.code) es_export_text(&text, &bytes, (es_export_format)w->format[i], &r, &o, &why);
             if (!why.code) es_export_write(path, text, bytes, &why);
             stop = tell(w, path ? path : it->path, why.code ? &why : NULL);
             free(path), free(text);
         }
+    }
+    es_door_labels_done(&labels, r.who.n_speakers);
     es_result_done(&r);
     return stop;
 }

@@ -142,6 +142,7 @@ int es_library_find(es_library *library, const char *name, int (*visit)(void *us
             s->media = result.media;
             s->made = result.made;
             s->who = result.who;
+            s->labels = es_door_labels(library->store, content, track, s->who.n_speakers, NULL);
             /* The speech's from here on. */
             result.media = (es_media_info){0}, result.made = (es_made){0};
             result.transcript = (es_transcript){0}, result.who = (es_diarization){0};
