@@ -55,37 +55,76 @@ void es_cpu_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int3
 
 enum { CHANNELS = 16 }; /* of a job */
 
+/* Sums over n channels of T rows, of x or of (x - mean)^2; each channel one chain. The usual numbers of channels have loops of
+ * their own, which the compiler can lay out in registers. */
+typedef struct sums {
+    double of[CHANNELS];
+} sums;
+
+static inline __attribute__((always_inline)) void add_up(const frame_call *c, sums *s, size_t base, int n, const double *mean)
+{
+    float room[CHANNELS];
+    bool plain = c->t == ES_F32;
+
+    for (int t = 0; t < c->T; t++) {
+        size_t at = base + (size_t)t * (size_t)c->C;
+        const float *x = plain ? (const float *)c->x + at : es_read(c->d->lanes, c->x, c->t, at, (size_t)n, room);
+        for (int i = 0; i < n; i++) {
+            double v = mean ? (double)x[i] - mean[i] : (double)x[i];
+            s->of[i] += mean ? v * v : v;
+        }
+    }
+}
+
+static void sum_channels(const frame_call *c, sums *s, size_t base, int n, const double *mean)
+{
+    *s = (sums){{0}};
+    if (n == CHANNELS && !mean) add_up(c, s, base, CHANNELS, NULL);
+    else if (n == CHANNELS) add_up(c, s, base, CHANNELS, mean);
+    else if (n == 1 && !mean) add_up(c, s, base, 1, NULL);
+    else if (n == 1) add_up(c, s, base, 1, mean);
+    else add_up(c, s, base, n, mean);
+}
+
+/* The window normalised: rows of n channels, or, where there is one channel, its frames as one long row. */
+static void put_norms(const frame_call *c, size_t base, int n, const double *mean, const float *by, int c0)
+{
+    enum { ROW = 256 };
+    int row = c->C == 1 ? ROW : n, rows = c->C == 1 ? (c->T + ROW - 1) / ROW : c->T;
+    float room[ROW], out[ROW];
+
+    for (int t = 0; t < rows; t++) {
+        size_t at = c->C == 1 ? base + (size_t)t * ROW : base + (size_t)t * (size_t)c->C;
+        int m = c->C == 1 ? es_min(ROW, c->T - t * ROW) : row;
+        float *y = c->t == ES_F32 ? (float *)c->y + at : out;
+        const float *x = es_read(c->d->lanes, c->x, c->t, at, (size_t)m, room);
+        if (c->C == 1) {
+            for (int i = 0; i < m; i++) y[i] = (float)((double)x[i] - mean[0]) * by[0] * c->g[0] + c->b[0];
+        } else {
+            for (int i = 0; i < m; i++) y[i] = (float)((double)x[i] - mean[i]) * by[i] * c->g[c0 + i] + c->b[c0 + i];
+        }
+        if (c->act != ES_ACT_NONE) c->d->lanes->finish(y, y, (size_t)m, (es_finish){.act = c->act});
+        if (c->t != ES_F32) es_narrow((char *)c->y + at * es_dtype_bytes(c->t), c->t, y, (size_t)m);
+    }
+}
+
 /* Some channels of one window; job = window * groups + group. */
 static void norm_groups(void *arg, int first, int last, int thread)
 {
     const frame_call *c = arg;
     int groups = (c->C + CHANNELS - 1) / CHANNELS;
-    size_t C = (size_t)c->C, e = es_dtype_bytes(c->t);
-    float room[CHANNELS], out[CHANNELS];
 
     (void)thread;
     for (int job = first; job < last; job++) {
-        size_t base = (size_t)(job / groups * c->T) * C + (size_t)(job % groups * CHANNELS);
         int c0 = job % groups * CHANNELS, n = es_min(CHANNELS, c->C - c0);
-        double mean[CHANNELS] = {0}, var[CHANNELS] = {0};
+        size_t base = (size_t)(job / groups * c->T) * (size_t)c->C + (size_t)c0;
+        sums mean, var;
         float by[CHANNELS];
-        for (int t = 0; t < c->T; t++) {
-            const float *x = es_read(c->d->lanes, c->x, c->t, base + (size_t)t * C, (size_t)n, room);
-            for (int i = 0; i < n; i++) mean[i] += (double)x[i];
-        }
-        for (int i = 0; i < n; i++) mean[i] /= c->T;
-        for (int t = 0; t < c->T; t++) {
-            const float *x = es_read(c->d->lanes, c->x, c->t, base + (size_t)t * C, (size_t)n, room);
-            for (int i = 0; i < n; i++) var[i] += ((double)x[i] - mean[i]) * ((double)x[i] - mean[i]);
-        }
-        for (int i = 0; i < n; i++) by[i] = (float)(1 / sqrt(var[i] / c->T + (double)c->eps));
-        for (int t = 0; t < c->T; t++) {
-            size_t at = base + (size_t)t * C;
-            const float *x = es_read(c->d->lanes, c->x, c->t, at, (size_t)n, room);
-            for (int i = 0; i < n; i++) out[i] = (float)((double)x[i] - mean[i]) * by[i] * c->g[c0 + i] + c->b[c0 + i];
-            c->d->lanes->finish(out, out, (size_t)n, (es_finish){.act = c->act});
-            es_narrow((char *)c->y + at * e, c->t, out, (size_t)n);
-        }
+        sum_channels(c, &mean, base, n, NULL);
+        for (int i = 0; i < n; i++) mean.of[i] /= c->T;
+        sum_channels(c, &var, base, n, mean.of);
+        for (int i = 0; i < n; i++) by[i] = (float)(1 / sqrt(var.of[i] / c->T + (double)c->eps));
+        put_norms(c, base, n, mean.of, by, c0);
     }
 }
 

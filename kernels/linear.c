@@ -15,8 +15,10 @@
  * - At most 8 rows (decoding): the panels are streamed as they are stored, four at a time, each weight converted in a
  *   register and used for all rows. The bound is memory: half a byte of f16 per multiplication.
  *
- * A convolution's row is K runs of C inputs, so the same code serves it with another way of copying a row; nothing is
- * unfolded into memory. A convolution over packed pieces is the same again: its row is a frame's band.
+ * A convolution's row is K runs of C inputs, so the same code serves it with another way of finding a row; nothing is
+ * unfolded into memory. Without dilation the runs are one, and rows are evenly apart: the microkernel reads them where they
+ * lie. A convolution over packed pieces is the same again: its row is a frame's band, and its runs are apart. To read those
+ * where they lie, tap by tap, was tried and dropped: with 32 channels, taking up the sums nine times costs what copying does.
  */
 #include "kernels/cpu.h"
 
@@ -117,6 +119,17 @@ static int piece_of(const int32_t *bounds, int S, int r)
     return low;
 }
 
+/* Short runs (a first convolution has one channel) are not worth a call. */
+static void copy_run(const product *p, float *to, size_t at, int n)
+{
+    if (p->xt == ES_F32 && n < 8) {
+        const float *x = (const float *)p->x + at;
+        for (int i = 0; i < n; i++) to[i] = x[i];
+    } else {
+        p->d->lanes->widen(to, (const char *)p->x + at * es_dtype_bytes(p->xt), p->xt, (size_t)n);
+    }
+}
+
 static void copy_taps(const product *p, int row, int k0, int n, float *to)
 {
     es_taps k = p->k;
@@ -130,8 +143,7 @@ static void copy_taps(const product *p, int row, int k0, int n, float *to)
         if (t < 0 || t >= frames || f < 0 || f >= p->F) {
             memset(to, 0, (size_t)take * sizeof *to);
         } else {
-            size_t at = ((size_t)(first + t) * (size_t)p->F + (size_t)f) * (size_t)k.C + (size_t)c;
-            p->d->lanes->widen(to, (const char *)p->x + at * es_dtype_bytes(p->xt), p->xt, (size_t)take);
+            copy_run(p, to, ((size_t)(first + t) * (size_t)p->F + (size_t)f) * (size_t)k.C + (size_t)c, take);
         }
         k0 += take, n -= take, to += take;
     }
@@ -150,8 +162,9 @@ static void copy_row(const product *p, int row, int k0, int n, float *to)
         int tap = k0 / p->C, c = k0 % p->C, take = es_min(p->C - c, n);
         int ti = at * p->stride + tap * p->dilation - p->pad;
         size_t from = ((size_t)b * (size_t)p->Ti + (size_t)ti) * (size_t)p->C + (size_t)c;
+        if (p->dilation == 1 && ti >= 0 && ti + p->K - tap <= p->Ti) take = n; /* the rest lies in one run */
         if (ti < 0 || ti >= p->Ti) memset(to, 0, (size_t)take * sizeof *to);
-        else p->d->lanes->widen(to, (const char *)p->x + from * es_dtype_bytes(p->xt), p->xt, (size_t)take);
+        else copy_run(p, to, from, take);
         k0 += take, n -= take, to += take;
     }
 }
@@ -177,6 +190,45 @@ static void put_row(const product *p, int row, int c0, int n, const float *s, fl
     es_narrow((char *)p->y + at * e, p->yt, room, (size_t)n);
 }
 
+/* ---- rows where they lie ---- */
+
+/* The weights of a slice of inputs, for the columns of a block. */
+typedef struct slice {
+    const product *p;
+    const float *w; /* of the slice's first input */
+    size_t panel;   /* floats from one panel of w to the next */
+    int n_panels;
+} slice;
+
+/* m rows `ld` floats apart from x on, over the k inputs of the slice. */
+static void tiles(const slice *l, int m, const float *x, size_t ld, int k, float *s, bool first)
+{
+    const es_lanes *lanes = l->p->d->lanes;
+    int step = lanes->tile_cols / ES_LANES;
+
+    for (int j = 0; j < l->n_panels; j += step)
+        lanes->tile(m, k, x, ld, l->w + (size_t)j * l->panel, l->panel, s + j * ES_LANES, ES_BLOCK_COLS, first);
+}
+
+/* Whether rows are read where they lie. Strides of whole pages would put the rows of a strip into one set of a cache. */
+static bool lies_well(const product *p)
+{
+    return p->xt == ES_F32 && !p->to && p->K > 1 && p->dilation == 1 && p->C * p->stride % 512 != 0;
+}
+
+/* A strip of a plain convolution, if all its rows are of one window and within it. */
+static bool strip_of_window(const slice *l, int row, int m, int k0, int k, float *s)
+{
+    const product *p = l->p;
+    int b = row / p->To, at = row % p->To;
+    int64_t from = (int64_t)at * p->stride - p->pad, to = (int64_t)(at + m - 1) * p->stride - p->pad + p->K;
+
+    if (at + m > p->To || from < 0 || to > p->Ti) return false;
+    tiles(l, m, (const float *)p->x + ((size_t)b * (size_t)p->Ti + (size_t)from) * (size_t)p->C + (size_t)k0, (size_t)(p->stride * p->C), k, s,
+          k0 == 0);
+    return true;
+}
+
 /* ---- many rows ---- */
 
 static void block_job(void *arg, int job, int thread)
@@ -189,20 +241,27 @@ static void block_job(void *arg, int job, int thread)
     int I = p->W.I, lda = ES_BLOCK_DEPTH + ES_ROW_PAD;
     float *w = es_cpu_scratch(p->d, thread), *s = w + ES_BLOCK_DEPTH * ES_BLOCK_COLS,
           *a = s + ES_BLOCK_ROWS * ES_BLOCK_COLS, *room = a + ES_TILE_ROWS * (ES_BLOCK_DEPTH + ES_ROW_PAD);
+    bool lies = lies_well(p);
 
     for (int k0 = 0; k0 < I; k0 += ES_BLOCK_DEPTH) {
         int k = es_min(ES_BLOCK_DEPTH, I - k0);
-        size_t panel = (size_t)k * ES_LANES;
-        for (int j = 0; j < n_panels; j++)
-            l->widen(w + (size_t)j * panel, panel_at(p->W, (size_t)(c0 / ES_LANES + j), k0), p->W.dtype, panel);
-        /* The last pair of panels may have no second one: its columns are multiplied, if not used. */
-        if (n_panels % step) memset(w + (size_t)n_panels * panel, 0, panel * sizeof *w);
+        slice part = {.p = p, .w = w, .panel = (size_t)k * ES_LANES, .n_panels = n_panels};
+        if (p->W.dtype == ES_F32 && n_panels % step == 0) { /* as the microkernel wants them already */
+            part.w = (const float *)(const void *)panel_at(p->W, (size_t)(c0 / ES_LANES), k0);
+            part.panel = (size_t)I * ES_LANES;
+        } else {
+            for (int j = 0; j < n_panels; j++)
+                l->widen(w + (size_t)j * part.panel, panel_at(p->W, (size_t)(c0 / ES_LANES + j), k0), p->W.dtype, part.panel);
+            /* The last pair of panels may have no second one: its columns are multiplied, if not used. */
+            if (n_panels % step) memset(w + (size_t)n_panels * part.panel, 0, part.panel * sizeof *w);
+        }
         for (int r = 0; r < rows; r += l->tile_rows) {
             int m = es_min(l->tile_rows, rows - r);
-            for (int i = 0; i < m; i++) copy_row(p, r0 + r + i, k0, k, a + i * lda);
-            for (int j = 0; j < n_panels; j += step)
-                l->tile(m, k, a, (size_t)lda, w + (size_t)j * panel, panel, s + r * ES_BLOCK_COLS + j * ES_LANES,
-                        ES_BLOCK_COLS, k0 == 0);
+            float *to = s + r * ES_BLOCK_COLS;
+            if (!lies || !strip_of_window(&part, r0 + r, m, k0, k, to)) {
+                for (int i = 0; i < m; i++) copy_row(p, r0 + r + i, k0, k, a + i * lda);
+                tiles(&part, m, a, (size_t)lda, k, to, k0 == 0);
+            }
         }
     }
     for (int r = 0; r < rows; r++) put_row(p, r0 + r, c0, cols, s + r * ES_BLOCK_COLS, room);

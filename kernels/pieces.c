@@ -32,15 +32,16 @@ static void affine_rows(void *arg, int first, int last, int thread)
     for (int r = first; r < last; r++) {
         char *to = (char *)c->y + (size_t)r * (size_t)c->ldy * e;
         const float *x = es_read(c->d->lanes, c->x, c->t, (size_t)r * (size_t)c->ldx, C, room);
+        float *y = c->t == ES_F32 ? (float *)(void *)to : out;
         if (c->g) {
-            c->d->lanes->norm(out, x, c->g, c->b, C, 0, 1);
-            x = out;
+            c->d->lanes->norm(y, x, c->g, c->b, C, 0, 1);
+            x = y;
         }
         if (c->act != ES_ACT_NONE) {
-            c->d->lanes->finish(out, x, C, (es_finish){.act = c->act});
-            x = out;
+            c->d->lanes->finish(y, x, C, (es_finish){.act = c->act});
+            x = y;
         }
-        es_narrow(to, c->t, x, C);
+        if (x != (float *)(void *)to) es_narrow(to, c->t, x, C);
     }
 }
 
