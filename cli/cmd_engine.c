@@ -1,6 +1,7 @@
 /*
  * cmd_engine.c - the commands about models and machine: convert, plan, bench, doctor.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "cmd_engine.h"
 
 #include <errno.h>
@@ -10,14 +11,6 @@
 #include <string.h>
 
 #include "term.h"
-
-/* What the environment says of text encoders is read here and nowhere else. */
-static const char *embedding_device(void)
-{
-    const char *device = getenv("EMBEDDING_DEVICE");
-
-    return device && *device ? device : NULL;
-}
 
 void cli_engine_options(es_engine_options *out, const cli_settings *s)
 {
@@ -30,35 +23,26 @@ void cli_engine_options(es_engine_options *out, const cli_settings *s)
     out->diarizer = s->diarizer;
     out->voice = s->voice;
     out->embedder = s->embedder;
-    out->embedder_device = embedding_device();
+    out->embedder_device = s->embedder_device;
     out->device = s->device;
     out->budget = s->budget;
     out->threads = (int)s->threads;
 }
 
+/* Here --device is the encoder's own; what is settled for it alone wins over what is settled for all models. */
 int cli_encoder_options(es_encoder_options *out, const cli_settings *s)
 {
-    const char *batch = getenv("EMBEDDING_BATCH_SIZE"), *device = embedding_device();
+    bool own = s->embedder_device && cli_origin_of(s, "device") != CLI_FROM_OPTION;
 
     *out = (es_encoder_options)ES_ENCODER_OPTIONS;
     out->models = s->models;
     out->model = s->model;
-    out->device = s->device ? s->device : device;
-    if (!s->device) out->device_from = "EMBEDDING_DEVICE";
+    out->device = own ? s->embedder_device : s->device;
+    if (own) out->device_from = cli_origin_of(s, "embedder-device") == CLI_FROM_ENVIRONMENT ? "EMBEDDING_DEVICE" : "--embedder-device";
     out->budget = s->budget;
     out->threads = (int)s->threads;
     out->split = s->long_texts && !strcmp(s->long_texts, "split");
     out->batch_size = (int)s->batch_size;
-    if (!s->batch_size && batch && *batch) {
-        char *end = NULL;
-        errno = 0;
-        long v = strtol(batch, &end, 10);
-        if (*end || errno || v < 1 || v > INT_MAX) {
-            cli_say("EMBEDDING_BATCH_SIZE is a whole number of texts from 1 on, not %s", cli_quoted(batch));
-            return CLI_USAGE;
-        }
-        out->batch_size = (int)v;
-    }
     return CLI_OK;
 }
 
@@ -97,6 +81,46 @@ int cli_run_convert(const cli_settings *s)
     return CLI_OK;
 }
 
+/* The rows of several plans under one head. */
+static int print_budgets(const cli_settings *s, es_engine_options *options)
+{
+    char *list = strdup(s->budgets), *save = NULL, early[1024] = ""; /* rows that come before there is a head */
+    bool headed = false;
+    size_t n = 0;
+    int code = CLI_OK;
+
+    if (!list) return CLI_UNUSABLE;
+    for (char *one = strtok_r(list, ",", &save); one && code == CLI_OK; one = strtok_r(NULL, ",", &save)) {
+        es_error error = {0};
+        char *text = NULL;
+        size_t bytes = 0;
+        if (!cli_parse_bytes(one, &options->budget)) {
+            cli_say("--budgets takes amounts of memory such as 8G,16G, not %s", cli_quoted(one));
+            code = CLI_USAGE;
+            break;
+        }
+        int rc = es_engine_plan(options, s->with, "row", &text, &bytes, &error);
+        if (rc == ES_OVER_BUDGET) {
+            char row[64];
+            snprintf(row, sizeof row, "| %.4g GB | does not fit |\n", (double)options->budget * 1e-9);
+            if (headed) fputs(row, stdout);
+            else if (n < sizeof early) n += (size_t)snprintf(early + n, sizeof early - n, "%s", row);
+        } else if (rc) {
+            code = cli_fail(&error);
+        } else {
+            char *row = strrchr(text, '|'); /* the last line, behind the head and its rule */
+            while (row > text && row[-1] != '\n') row--;
+            if (!headed) printf("%.*s%s", (int)(row - text), text, early);
+            fputs(row, stdout);
+            headed = true;
+        }
+        es_free(text);
+    }
+    if (!headed) fputs(early, stdout);
+    free(list);
+    return code;
+}
+
 int cli_run_plan(const cli_settings *s)
 {
     es_engine_options options;
@@ -105,6 +129,7 @@ int cli_run_plan(const cli_settings *s)
     size_t bytes = 0;
 
     cli_engine_options(&options, s);
+    if (s->budgets) return print_budgets(s, &options);
     if (es_engine_plan(&options, s->with, s->json ? "json" : "text", &text, &bytes, &error)) return cli_fail(&error);
     fwrite(text, 1, bytes, stdout);
     es_free(text);

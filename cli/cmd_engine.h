@@ -8,7 +8,7 @@
 #include "earshot.h"
 
 void cli_engine_options(es_engine_options *out, const cli_settings *s);
-/* Options first, then EMBEDDING_DEVICE and EMBEDDING_BATCH_SIZE. CLI_USAGE after a sentence where those make no sense. */
+/* Of a text encoder that is used alone; 0, or an exit code after a sentence. */
 int cli_encoder_options(es_encoder_options *out, const cli_settings *s);
 void cli_speech_options(es_speech_options *out, const cli_settings *s);
 

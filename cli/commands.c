@@ -22,6 +22,7 @@ enum {
     OPT_DIARIZER,
     OPT_VOICE,
     OPT_EMBEDDER,
+    OPT_EMBEDDER_DEVICE,
     OPT_DEVICE,
     OPT_BUDGET,
     OPT_THREADS,
@@ -61,9 +62,11 @@ enum {
     OPT_WITH,
     OPT_SYNTHETIC,
     OPT_MIN,
+    OPT_BUDGETS,
     OPT_SVG,
     OPT_JSON,
     OPT_MAN,
+    OPT_CONFIG,
     OPT_QUIET,
     OPT_VERBOSE,
     OPT_HELP,
@@ -88,8 +91,10 @@ const cli_option cli_options[] = {
     [OPT_VOICE] = {"voice", 0, CLI_TEXT, "NAME", NULL, AT(voice), 0, 0,
                    "The pack that knows enrolled voices, or none. Without it: ECAPA before the diarizer's network."},
     [OPT_EMBEDDER] = {"embedder", 0, CLI_TEXT, "NAME", NULL, AT(embedder), 0, 0,
-                      "The pack that turns text into vectors, or none. Without it: GTE before MiniLM. EMBEDDING_DEVICE in the "
-                      "environment gives it a device of its own."},
+                      "The pack that turns text into vectors, or none. Without it: GTE before MiniLM."},
+    [OPT_EMBEDDER_DEVICE] = {"embedder-device", 0, CLI_TEXT, "auto|cpu|cuda[:N]", NULL, AT(embedder_device), 0, 0,
+                             "Where text becomes vectors, if elsewhere than --device: then with memory of its own there. "
+                             "Without it: EMBEDDING_DEVICE."},
     [OPT_DEVICE] = {"device", 0, CLI_TEXT, "auto|cpu|cuda[:N]", NULL, AT(device), 0, 0,
                     "Where models run. auto takes a GPU where there is one and says so where there is none."},
     [OPT_BUDGET] = {"budget", 0, CLI_BYTES, "BYTES", NULL, AT(budget), 0, 0,
@@ -172,24 +177,51 @@ const cli_option cli_options[] = {
                        "gte-qwen2-1.5b, gte-qwen2-7b or minilm."},
     [OPT_MIN] = {"min", 0, CLI_FLAG, NULL, NULL, AT(min), 0, 0,
                  "Plan the smallest batches, and name the smallest budget."},
+    [OPT_BUDGETS] = {"budgets", 0, CLI_TEXT, "LIST", NULL, AT(budgets), 0, 0,
+                     "A table in Markdown with a row for each of these budgets, such as 8G,16G."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
     [OPT_MAN] = {"man", 0, CLI_FLAG, NULL, NULL, AT(man), 0, 0, "Print the manual page, as man reads it."},
+    [OPT_CONFIG] = {"config", 'c', CLI_FILE, "FILE", NULL, AT(config), 0, 0,
+                    "Settings. Without it: $XDG_CONFIG_HOME/earshot/earshot.conf, or ~/.config/earshot/earshot.conf."},
     [OPT_QUIET] = {"quiet", 'q', CLI_FLAG, NULL, NULL, AT(quiet), 0, 0, "Say only what went wrong."},
     [OPT_VERBOSE] = {"verbose", 'v', CLI_FLAG, NULL, NULL, AT(verbose), 0, 0, "Say more about what is being done."},
     [OPT_HELP] = {"help", 'h', CLI_FLAG, NULL, NULL, AT(help), 0, 0, "Print this help."},
 };
 const int cli_n_options = N_OPTIONS;
 _Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) == N_OPTIONS, "every option is described");
+_Static_assert((int)N_OPTIONS <= (int)CLI_MOST_OPTIONS, "a command's options are the bits of one number");
 
-#define TALK   (BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
+#define TALK   (BIT(OPT_CONFIG) | BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
 #define ENGINE                                                                                                         \
     (BIT(OPT_MODELS) | BIT(OPT_ASR) | BIT(OPT_SEGMENTATION) | BIT(OPT_DIARIZER) | BIT(OPT_VOICE) | BIT(OPT_EMBEDDER) | \
-     BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
+     BIT(OPT_EMBEDDER_DEVICE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
 #define SPEECH                                                                                                         \
     (BIT(OPT_LANGUAGE) | BIT(OPT_TASK) | BIT(OPT_PROMPT) | BIT(OPT_TEMPERATURE) | BIT(OPT_SEQUENTIAL) |                \
      BIT(OPT_WORDS) | BIT(OPT_SEEK) | BIT(OPT_DIARIZATION) | BIT(OPT_SPEAKERS) | BIT(OPT_STEP))
+
+/* What may be settled once and for all. */
+#define SETTINGS                                                                                                       \
+    (ENGINE | SPEECH | BIT(OPT_LIBRARY) | BIT(OPT_FORMAT) | BIT(OPT_LINE_WIDTH) | BIT(OPT_LINES) | BIT(OPT_VTT_WORDS) | \
+     BIT(OPT_BATCH_SIZE) | BIT(OPT_QUIET) | BIT(OPT_VERBOSE))
+
+bool cli_option_is_setting(int option)
+{
+    return (SETTINGS >> option & 1) != 0;
+}
+
+bool cli_command_has_settings(const cli_command *c)
+{
+    return cli_command_takes(c, OPT_CONFIG);
+}
+
+cli_from cli_origin_of(const cli_settings *s, const char *name)
+{
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (cli_option_is_setting(i) && !strcmp(cli_options[i].name, name)) return s->origin[i].from;
+    return CLI_FROM_DEFAULT;
+}
 
 const cli_command cli_commands[] = {
     {"convert", "SOURCE", 1, 1, "file", BIT(OPT_TO_PACK) | BIT(OPT_NAME) | BIT(OPT_DTYPE) | BIT(OPT_ATTENTION) | TALK,
@@ -256,7 +288,7 @@ const cli_command cli_commands[] = {
      "earshot speakers\nearshot speakers rename \"Speaker 2\" \"Anna Berg\"", cli_run_speakers},
     {"embed", "[TEXTFILE]", 0, 1, "file",
      BIT(OPT_MODELS) | BIT(OPT_MODEL) | BIT(OPT_TO_VECTORS) | BIT(OPT_VECTOR_FORMAT) | BIT(OPT_IDS) | BIT(OPT_QUERY) |
-         BIT(OPT_LONG) | BIT(OPT_BATCH_SIZE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS) | TALK,
+         BIT(OPT_LONG) | BIT(OPT_BATCH_SIZE) | BIT(OPT_EMBEDDER_DEVICE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS) | TALK,
      "turn texts into vectors",
      "One text a line, from TEXTFILE or standard input: blank lines are texts, too, nothing is stripped, the order stays. "
      "A text longer than the model takes loses its end, unless --long split asks for a mean of parts; a note says which.\n\n"
@@ -267,7 +299,7 @@ const cli_command cli_commands[] = {
      "adds; added tokens that it spells are recognised. --model may also be a folder with tokenizer.json or vocab.txt, as "
      "models are published: no weights are needed for ids.",
      "echo 'Hello world' | earshot tokenize --model minilm", cli_run_tokenize},
-    {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_MIN) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
+    {"plan", "", 0, 0, "", ENGINE | BIT(OPT_WITH) | BIT(OPT_MIN) | BIT(OPT_BUDGETS) | BIT(OPT_SVG) | BIT(OPT_JSON) | TALK,
      "print who lives where in memory, before anything runs",
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",
@@ -285,6 +317,13 @@ const cli_command cli_commands[] = {
      "earshot bench talk.mp4\n"
      "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G\n"
      "earshot bench embed --synthetic gte-qwen2-1.5b --texts 16", cli_run_bench},
+    {"config", "", 0, 0, "", SETTINGS | BIT(OPT_JSON) | TALK, "print the settings in force, and where each comes from",
+     "Settings come from a file, earshot.conf in $XDG_CONFIG_HOME/earshot or ~/.config/earshot, or the one that -c names. A line "
+     "is the long name of an option, = and a value; flags take on and off; # begins a line that is passed over; ~/ at the start "
+     "of a path is the home folder; double quotes keep blanks at the ends.\n\n"
+     "Options win over the environment, the environment over the file. There an option is called EARSHOT_ and its name in "
+     "capitals, with _ for -: EARSHOT_LANGUAGE. EMBEDDING_DEVICE is --embedder-device, EMBEDDING_BATCH_SIZE --batch-size.",
+     "earshot config -c earshot.conf", cli_run_config},
     {"doctor", "[RECORDING]", 0, 1, "file", BIT(OPT_LIBRARY) | ENGINE | BIT(OPT_VERIFY) | BIT(OPT_JSON) | TALK,
      "say what this machine and its models offer",
      "Processor, GPU or why not, versions of the libraries, the packs and whether their bytes are whole.\n\n"
@@ -336,8 +375,7 @@ static bool choice_holds(const char *choices, const char *value)
     return false;
 }
 
-/* "16G", "400M", "1.5Gi": powers of ten, with an i powers of two. False for anything else. */
-static bool parse_bytes(const char *text, uint64_t *out)
+bool cli_parse_bytes(const char *text, uint64_t *out)
 {
     static const char units[] = "KMGT";
     char *end = NULL;
@@ -358,8 +396,7 @@ static bool parse_bytes(const char *text, uint64_t *out)
     return true;
 }
 
-/* Stores a value; 0, or -1 after a sentence. shown: the option as the user spelled it. */
-static int option_set(cli_settings *s, const cli_option *o, const char *shown, const char *value)
+int cli_option_set(cli_settings *s, const cli_option *o, const char *shown, const char *value)
 {
     char *at = (char *)s + o->offset, *end = NULL;
 
@@ -393,7 +430,7 @@ static int option_set(cli_settings *s, const cli_option *o, const char *shown, c
         return 0;
     }
     case CLI_BYTES:
-        if (!parse_bytes(value, (uint64_t *)(void *)at)) {
+        if (!cli_parse_bytes(value, (uint64_t *)(void *)at)) {
             cli_say("%s takes an amount of memory such as 16G or 400M, not %s", shown, cli_quoted(value));
             return -1;
         }
@@ -452,7 +489,8 @@ int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const 
                 o = option_lettered(c, *p);
                 if (!o) return unknown(c, word);
                 if (o->kind != CLI_FLAG || !p[1]) break;
-                option_set(s, o, word, NULL);
+                cli_option_set(s, o, word, NULL);
+                s->origin[o - cli_options].from = CLI_FROM_OPTION;
             }
             snprintf(shown, sizeof shown, "-%c", o->letter);
             if (o->kind != CLI_FLAG && p[1]) value = p + 1;
@@ -464,7 +502,8 @@ int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const 
             }
             value = words[++i];
         }
-        if (option_set(s, o, shown, value)) return CLI_USAGE;
+        if (cli_option_set(s, o, shown, value)) return CLI_USAGE;
+        s->origin[o - cli_options].from = CLI_FROM_OPTION;
     }
     s->n_args = n_args;
     if (s->help) return 0;

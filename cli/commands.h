@@ -12,10 +12,19 @@
 #include <stdint.h>
 #include <stdio.h>
 
+enum { CLI_MOST_OPTIONS = 64 };
+
+/* Where the value of an option comes from; each wins over those before it. */
+typedef enum cli_from { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_OPTION } cli_from;
+typedef struct cli_origin {
+    cli_from from;
+    int line; /* of the file */
+} cli_origin;
+
 /* What the user asked for: every option of every command, at its default where it was not given. */
 typedef struct cli_settings {
-    const char *library, *models, *model, *asr, *segmentation, *diarizer, *voice, *embedder, *device, *language,
-        *task, *prompt, *name, *dtype, *attention, *with, *svg, *output, *format;
+    const char *library, *models, *model, *asr, *segmentation, *diarizer, *voice, *embedder, *embedder_device, *device, *language,
+        *task, *prompt, *name, *dtype, *attention, *with, *budgets, *svg, *output, *format;
     const char *long_texts;   /* "truncate" | "split" */
     const char *synthetic;    /* an architecture */
     int64_t tokens, texts;
@@ -30,6 +39,11 @@ typedef struct cli_settings {
     bool again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
     int n_args;
+    cli_origin origin[CLI_MOST_OPTIONS]; /* of each option */
+    const char *config;                  /* the file with settings */
+    bool config_missing;                 /* it is the default one, and is not there */
+    char *config_text, *config_paths[CLI_MOST_OPTIONS + 1]; /* what values from the file point to */
+    int n_config_paths;
 } cli_settings;
 
 typedef enum cli_kind {
@@ -81,6 +95,20 @@ static inline bool cli_command_takes(const cli_command *c, int option)
  * sentence on stderr. */
 int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const char **args);
 
+/* Stores a value as if the user had given it; 0, or -1 after a sentence that begins with shown. */
+int cli_option_set(cli_settings *s, const cli_option *o, const char *shown, const char *value);
+bool cli_option_is_setting(int option); /* may stand in the environment and in earshot.conf */
+bool cli_command_has_settings(const cli_command *c); /* reads them from there */
+cli_from cli_origin_of(const cli_settings *s, const char *name);
+
+/* ---- config.c: what the command line leaves open ---- */
+/* From the environment, then from the file; 0, or an exit code after a sentence. */
+int cli_config_fill(cli_settings *s, const cli_command *c);
+void cli_config_done(cli_settings *s);
+
+/* "16G", "400M", "1.5Gi": powers of ten, with an i powers of two. False for anything else. */
+bool cli_parse_bytes(const char *text, uint64_t *out);
+
 /* ---- help.c: the table as text ---- */
 void cli_help_overview(FILE *f);
 void cli_help_command(FILE *f, const cli_command *c);
@@ -104,6 +132,7 @@ int cli_run_tokenize(const cli_settings *s);
 int cli_run_plan(const cli_settings *s);
 int cli_run_bench(const cli_settings *s);
 int cli_run_bench_embed(const cli_settings *s); /* cmd_embed.c, for `bench embed` */
+int cli_run_config(const cli_settings *s);
 int cli_run_doctor(const cli_settings *s);
 int cli_run_version(const cli_settings *s);
 int cli_run_help(const cli_settings *s);

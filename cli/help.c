@@ -169,7 +169,11 @@ void cli_help_man(FILE *f)
         ".TP\n.B 130\nInterrupted.\n"
         ".SH ENVIRONMENT\n"
         ".TP\n.B XDG_DATA_HOME\nWhere the library and the models lie by default; ~/.local/share where it is not set.\n"
+        ".TP\n.B XDG_CONFIG_HOME\nWhere earshot/earshot.conf lies by default; ~/.config where it is not set.\n"
+        ".TP\n.B EARSHOT_NAME\nAny option that `earshot config' lists: EARSHOT_MAX_LINES is --max-lines. Options win.\n"
+        ".TP\n.B EMBEDDING_DEVICE, EMBEDDING_BATCH_SIZE\n--embedder-device and --batch-size.\n"
         ".SH FILES\n"
+        ".TP\n.I ~/.config/earshot/earshot.conf\nSettings, a line NAME = VALUE each; the environment wins over them.\n"
         ".TP\n.I ~/.local/share/earshot/library\nThe library.\n"
         ".TP\n.I ~/.local/share/earshot/models\nModel packs, NAME.pack.\n",
         f);

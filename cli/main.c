@@ -72,12 +72,14 @@ int main(int argc, char **argv)
         return CLI_UNUSABLE;
     }
     code = cli_parse(&s, c, argc - 2, argv + 2, args);
+    if (code == 0 && !s.help) code = cli_config_fill(&s, c);
     if (code == 0 && s.help) {
         cli_help_command(stdout, c);
     } else if (code == 0) {
         es_messages_to(hear, NULL, s.quiet ? 0 : s.verbose ? 3 : 2);
         code = c->run(&s);
     }
+    cli_config_done(&s);
     free(args);
     /* A full disk or a closed pipe behind stdout is a failure, too. */
     if (fflush(stdout) || ferror(stdout)) {

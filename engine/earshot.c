@@ -262,8 +262,9 @@ int es_engine_plan(const es_engine_options *options, const char *with, const cha
     if (!format || !strcmp(format, "text")) look = ES_LOOK_TEXT;
     else if (!strcmp(format, "json")) look = ES_LOOK_JSON;
     else if (!strcmp(format, "svg")) look = ES_LOOK_SVG;
+    else if (!strcmp(format, "row")) look = ES_LOOK_ROW;
     else if (rc == ES_OK)
-        rc = es_fail(&err, ES_EARG, "a plan is text, json or svg, not %s", es_printable(shown, sizeof shown, format));
+        rc = es_fail(&err, ES_EARG, "a plan is text, json, svg or row, not %s", es_printable(shown, sizeof shown, format));
     if (rc == ES_OK) rc = es_session_plan(&o, with, look, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }

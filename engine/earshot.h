@@ -414,7 +414,7 @@ typedef struct es_models_options {
 ES_API int es_models_convert(const char *from, const es_models_options *options,
                              void (*tell)(void *user, const char *sentence), void *user, es_error *error);
 
-/* The memory plan of the engine's options as "text", "json" or "svg". with: names of architectures, separated by
+/* The memory plan of the engine's options as "text", "json", "svg" or "row": a table in Markdown of one row. with: names of architectures, separated by
  * commas, planned without weights; NULL: the packs that options choose. Needs neither weights nor, for "cuda", a GPU. */
 ES_API int es_engine_plan(const es_engine_options *options, const char *with, const char *format, char **text,
                           size_t *bytes, es_error *error);

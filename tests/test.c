@@ -69,6 +69,7 @@ int es_test_main(int argc, char **argv, const es_test *tests, int n)
     int passed = 0, failed = 0, skipped = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    setenv("XDG_CONFIG_HOME", "/nowhere", 1); /* no settings of the one who runs the tests */
     for (int i = 0; i < n; i++) {
         bool wanted = argc < 2;
         for (int a = 1; a < argc; a++) wanted = wanted || strstr(tests[i].name, argv[a]);

@@ -210,7 +210,7 @@ static void words_of_the_environment(void)
     /* Options win; what is wrong is said. */
     write_file("one", "hello\n", 6);
     code = run("EMBEDDING_BATCH_SIZE=many", "embed --model minilm.pack texts");
-    expect(__FILE__, __LINE__, code, 2, "EMBEDDING_BATCH_SIZE is a whole number of texts from 1 on, not many");
+    expect(__FILE__, __LINE__, code, 2, "EMBEDDING_BATCH_SIZE takes a whole number from 1 to 1000000, not many");
     code = run("EMBEDDING_BATCH_SIZE=many", "embed --model minilm.pack --batch-size 4 -o d.npy one");
     expect(__FILE__, __LINE__, code, 0, NULL);
     code = run("EMBEDDING_DEVICE=tpu", "embed --model minilm.pack texts");

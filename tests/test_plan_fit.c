@@ -161,6 +161,34 @@ static void without_a_budget(void)
     CHECK(one.step[0].windows == 1 && one.step[0].slots == 1, "a wish is not granted");
 }
 
+/* The table in the README is what the program prints. */
+static void the_readme_is_true(void)
+{
+    static const uint64_t gigabytes[] = {6, 8, 12, 16, 24, 80};
+    FILE *f = fopen(ES_SOURCE_DIR "/README.md", "rb");
+    static char readme[200000];
+    char least[80];
+
+    CHECK(f, "there is no README.md");
+    if (!f) return;
+    readme[fread(readme, 1, sizeof readme - 1, f)] = 0;
+    fclose(f);
+    for (size_t i = 0; i < sizeof gigabytes / sizeof gigabytes[0]; i++) {
+        const es_session_options o = {.device = "cuda", .budget = gigabytes[i] * 1000000000u};
+        char *text = NULL;
+        size_t bytes;
+        es_err err = {0};
+        CHECK(es_session_plan(&o, mission, ES_LOOK_ROW, &text, &bytes, &err) == ES_OK, "%s", err.text);
+        if (!text) continue;
+        char *row = strstr(text, "|\n| "); /* behind the head's rule */
+        CHECK(row && strstr(readme, row + 2), "the README's table lacks\n%s", text);
+        free(text);
+    }
+    outcome r = fitted(mission, (es_fit_options){.backend = ES_CUDA, .least = true});
+    snprintf(least, sizeof least, "smallest budget of these five is %.2f GB", (double)r.totals.total / 1e9);
+    CHECK(strstr(readme, least), "the README does not say: %s", least);
+}
+
 static void names_are_known(void)
 {
     outcome r = fitted("base,whatever", (es_fit_options){.backend = ES_CPU});
@@ -176,6 +204,7 @@ int main(int argc, char **argv)
         {"nothing_is_faster", nothing_is_faster},
         {"plans_are_repeated", plans_are_repeated},
         {"without_a_budget", without_a_budget},
+        {"the_readme_is_true", the_readme_is_true},
         {"names_are_known", names_are_known},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

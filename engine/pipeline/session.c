@@ -108,6 +108,7 @@ static int plan_look(const es_plan *p, es_session_look look, char **text, size_t
     FILE *f = open_memstream(text, bytes);
     if (!f) return es_fail(err, ES_ENOMEM, "not enough memory to print the plan");
     if (look == ES_LOOK_SVG) es_plan_svg(p, f);
+    else if (look == ES_LOOK_ROW) es_plan_row(p, f);
     else es_plan_print(p, f);
     int failed = ferror(f);
     if (fclose(f) || failed) {
@@ -169,14 +170,14 @@ static int add_stage(es_session *s, enum es_stage stage, const es_pack_entry *e,
 static int add_embedder(es_session *s, const es_session_options *o, const es_pack_entry *e, bool must_be_there, es_err *err)
 {
     es_device_choice where = s->where;
-    int rc = o->embedder_device ? es_session_choose(&where, o->embedder_device, must_be_there, err) : ES_OK;
+    int rc = o->embedder_device ? es_session_choose_named(&where, o->embedder_device, "--embedder-device", must_be_there, err) : ES_OK;
 
     if (rc != ES_OK) return rc;
     if (where.backend == s->where.backend && where.index == s->where.index) {
         rc = add_stage(s, ES_STAGE_EMBEDDER, e, err);
         return rc == ES_OK ? es_embedding_within(&s->embedding, s->lineup.at[s->at[ES_STAGE_EMBEDDER]]->pack, err) : rc;
     }
-    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .threads = o->threads};
+    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .device_from = "--embedder-device", .threads = o->threads};
     s->maker[ES_STAGE_EMBEDDER].hash = e->hash;
     snprintf(s->maker[ES_STAGE_EMBEDDER].name, sizeof s->maker[0].name, "%s", e->name);
     return es_embedding_open(&s->embedding, &apart, err);

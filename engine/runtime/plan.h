@@ -112,6 +112,7 @@ typedef struct es_plan_totals {
 void es_plan_totals_get(const es_plan *p, es_plan_totals *out);
 void es_plan_print(const es_plan *p, FILE *f); /* models, regions, programs, the largest tensors, totals */
 void es_plan_json(const es_plan *p, es_json_out *o);
+void es_plan_row(const es_plan *p, FILE *f); /* a table in Markdown of one row: budget, totals, batches */
 int es_plan_svg(const es_plan *p, FILE *f); /* a picture of scratch memory over the steps of each program */
 
 /* ---- placing, alone (for its tests) ---- */

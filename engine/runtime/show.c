@@ -202,6 +202,44 @@ void es_plan_print(const es_plan *p, FILE *f)
     print_states(p, f);
 }
 
+/* ---- as a row ---- */
+
+/* The next model's batches: "32 windows, 128 slots". Gives the note behind them. */
+static int row_steps(const es_plan *p, int at, char *out, size_t room)
+{
+    size_t n = 0;
+    int first = at;
+
+    *out = 0;
+    for (; at < p->n_steps && !strcmp(p->steps[at].model, p->steps[first].model) && n < room; at++)
+        n += (size_t)snprintf(out + n, room - n, "%s%d %s", n ? ", " : "", p->steps[at].count, p->steps[at].unit);
+    return at;
+}
+
+void es_plan_row(const es_plan *p, FILE *f)
+{
+    const es_plan_totals *t = &p->totals;
+    char text[160];
+    double seconds = 0;
+    int columns = 4;
+
+    fputs("| budget | taken | head room |", f);
+    for (int i = 0; i < p->n_steps; columns++) {
+        fprintf(f, " %s |", p->steps[i].model);
+        i = row_steps(p, i, text, sizeof text);
+    }
+    fputs(" an hour of speech |\n|", f);
+    for (int i = 0; i < columns; i++) fputs("---|", f);
+    if (t->budget) fprintf(f, "\n| %.4g GB | %.2f GB | %.2f GB |", (double)t->budget / 1e9, (double)t->total / 1e9, (double)(t->budget - t->total) / 1e9);
+    else fprintf(f, "\n| none | %.2f GB | |", (double)t->total / 1e9);
+    for (int i = 0; i < p->n_steps;) {
+        i = row_steps(p, i, text, sizeof text);
+        fprintf(f, " %s |", text);
+    }
+    for (int i = 0; i < p->n_steps; i++) seconds += p->steps[i].hour_seconds;
+    fprintf(f, " %.1f s |\n", seconds);
+}
+
 /* ---- as JSON ---- */
 
 static void json_program(const es_program *g, es_json_out *o)
