@@ -57,6 +57,7 @@ void cli_speech_options(es_speech_options *out, const cli_settings *s)
     out->seek_words = s->seek && !strcmp(s->seek, "words");
     out->diarization = s->diarization;
     out->speakers = s->speakers;
+    out->no_fast_path = s->fast_path && !strcmp(s->fast_path, "off");
     out->step = s->step == 0 ? 1e-9 : s->step; /* 0 is refused, not the default */
 }
 

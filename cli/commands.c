@@ -36,6 +36,7 @@ enum {
     OPT_DIARIZATION,
     OPT_SPEAKERS,
     OPT_STEP,
+    OPT_FAST_PATH,
     OPT_TRACK,
     OPT_AGAIN,
     OPT_TO_FOLDER,
@@ -124,6 +125,9 @@ const cli_option cli_options[] = {
                       "How many people speak, where that is known: 2, or 2-5."},
     [OPT_STEP] = {"step", 0, CLI_NUMBER, "SECONDS", NULL, AT(step), 0, 0,
                   "Between the windows in which speakers are looked for: 1 by default; 2 and 5 cost less and err more."},
+    [OPT_FAST_PATH] = {"fast-path", 0, CLI_CHOICE, NULL, "auto|off", AT(fast_path), 0, 0,
+                       "auto, the default: where one enrolled person speaks alone, nobody is told apart, and a line says so; off: "
+                       "speakers are always told apart."},
     [OPT_TRACK] = {"track", 0, CLI_INT, "N", NULL, AT(track), 0, 1000,
                    "The audio stream to take, counted from 0, which is the default."},
     [OPT_AGAIN] = {"again", 0, CLI_FLAG, NULL, NULL, AT(again), 0, 0,
@@ -199,7 +203,8 @@ _Static_assert((int)N_OPTIONS <= (int)CLI_MOST_OPTIONS, "a command's options are
      BIT(OPT_EMBEDDER_DEVICE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
 #define SPEECH                                                                                                         \
     (BIT(OPT_LANGUAGE) | BIT(OPT_TASK) | BIT(OPT_PROMPT) | BIT(OPT_TEMPERATURE) | BIT(OPT_SEQUENTIAL) |                \
-     BIT(OPT_WORDS) | BIT(OPT_SEEK) | BIT(OPT_DIARIZATION) | BIT(OPT_SPEAKERS) | BIT(OPT_STEP))
+     BIT(OPT_WORDS) | BIT(OPT_SEEK) | BIT(OPT_DIARIZATION) | BIT(OPT_SPEAKERS) | BIT(OPT_STEP) | \
+     BIT(OPT_FAST_PATH))
 
 /* What may be settled once and for all. */
 #define SETTINGS                                                                                                       \

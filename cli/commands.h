@@ -33,6 +33,7 @@ typedef struct cli_settings {
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     const char *diarization, *speakers;
+    const char *fast_path; /* "auto" | "off" */
     double temperature; /* < 0: with fallback */
     double step;        /* < 0: the default */
     int64_t threads, batch_size, track, max_line_width, max_lines;

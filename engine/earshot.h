@@ -127,6 +127,7 @@ typedef struct es_speech_options {
     const char *diarization; /* "campplus", "3.1", "community-1", "none"; NULL: what belongs to the diarizer's pack */
     const char *speakers;   /* how many people speak: "2", "2-5"; NULL: not known */
     double step;            /* seconds between the windows in which speakers are looked for; <= 0: 1 */
+    bool no_fast_path;      /* tell speakers apart also where one enrolled person speaks alone */
 } es_speech_options;
 #define ES_SPEECH_OPTIONS {.size = sizeof(es_speech_options), .temperature = -1}
 

@@ -63,7 +63,7 @@ static int speech_options(es_transcribe_options *out, es_hear_options *hear, con
         return es_fail(err, ES_EARG, "windows cannot follow the words when no words are wanted");
     if (isnan(o.temperature) || o.temperature > 10)
         return es_fail(err, ES_EARG, "the temperature %g is not between 0 and 10", o.temperature);
-    *hear = (es_hear_options){.diarization = o.diarization};
+    *hear = (es_hear_options){.diarization = o.diarization, .no_fast_path = o.no_fast_path};
     if (o.speakers && !es_diarize_speakers_parse(&hear->speakers, o.speakers))
         return es_fail(err, ES_EARG, "speakers are a number such as 2 or a range such as 2-5, not %s", es_printable(shown, sizeof shown, o.speakers));
     if (isnan(o.step) || o.step > 10 || (o.step > 0 && fabs(o.step * 100 - rint(o.step * 100)) > 1e-6))

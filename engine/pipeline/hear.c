@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/alone.h"
 #include "pipeline/attribute.h"
 #include "pipeline/plda.h"
 #include "speech/speakers.h"
@@ -15,6 +16,7 @@ struct es_hear {
     es_session *session;
     es_diarize_models models;
     es_diarize_options options;
+    const es_people *people; /* NULL: the fast path is off */
     es_plda *plda; /* owned */
     bool segments, diarizes;
 };
@@ -66,6 +68,7 @@ void es_hear_settings(es_json_out *j, const es_session *s, const es_hear_options
     else if (o->speakers.least) snprintf(speakers, sizeof speakers, "%d-%d", o->speakers.least, o->speakers.most);
     es_json_put_string(j, "speakers", speakers);
     es_json_put_number(j, "step", (o->step_samples ? o->step_samples : ES_RATE) / (double)ES_RATE);
+    es_json_put_string(j, "fast_path", o->no_fast_path ? "off" : "auto");
 }
 
 int es_hear_open(es_hear **out, es_session *s, const es_hear_options *o, es_err *err)
@@ -78,6 +81,7 @@ int es_hear_open(es_hear **out, es_session *s, const es_hear_options *o, es_err 
     if (rc != ES_OK) return rc;
     h->session = s;
     h->options = diarize_options(s, o);
+    h->people = o->no_fast_path ? NULL : o->people;
     h->models.segmentation = es_session_pyannet(s);
     h->models.diarizer = es_session_speaker(s, ES_STAGE_DIARIZER);
     h->models.voice = es_session_speaker(s, ES_STAGE_VOICE);
@@ -112,6 +116,26 @@ bool es_hear_tells_apart(const es_hear *h)
     return h->diarizes;
 }
 
+/* All of diarization, or the short way where one enrolled person speaks alone; says which, and why. */
+static int tell_apart(const es_hear *h, es_diarization *out, const es_sound *sound, const es_diarize_options *o, es_err *err)
+{
+    es_diarize_windows w = {0};
+    bool alone = false;
+    char why[400], text[500];
+    int rc = es_diarize_segment(&w, &h->models, sound, o, err);
+
+    if (rc == ES_OK) rc = es_alone_try(out, &alone, why, sizeof why, &h->models, &w, sound, h->people, o, err);
+    if (rc == ES_OK && *why && o->note) {
+        snprintf(text, sizeof text, alone ? "one enrolled person speaks alone, nobody has to be told apart: %s" : "speakers are told apart in full: %s", why);
+        o->note(o->user, text);
+    }
+    if (rc == ES_OK && !alone) rc = es_diarize_embed(&w, &h->models, sound, o, err);
+    if (rc == ES_OK && !alone) rc = es_diarize_conclude(out, &w, &h->models, o, err);
+    if (rc == ES_OK && !alone) rc = es_diarize_voices(out, &h->models, sound, o, err);
+    es_diarize_windows_done(&w);
+    return rc;
+}
+
 int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_diarize_options *told, es_err *err)
 {
     es_diarize_options o = h->options;
@@ -129,7 +153,7 @@ int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_d
         return rc;
     }
     r->made.by[ES_STAGE_DIARIZER] = es_session_maker(h->session, ES_STAGE_DIARIZER);
-    rc = es_diarize(&r->who, &h->models, sound, &o, err);
+    rc = h->people ? tell_apart(h, &r->who, sound, &o, err) : es_diarize(&r->who, &h->models, sound, &o, err);
     if (rc == ES_OK && r->who.voices.n) r->made.by[ES_STAGE_VOICE] = es_session_maker(h->session, ES_STAGE_VOICE);
     return rc;
 }

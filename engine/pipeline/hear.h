@@ -9,6 +9,7 @@
 #ifndef ES_HEAR_H
 #define ES_HEAR_H
 
+#include "base/people.h"
 #include "pipeline/diarize.h"
 #include "pipeline/session.h"
 #include "store/store.h"
@@ -17,11 +18,13 @@ typedef struct es_hear_options {
     const char *diarization;   /* by name; NULL: what goes with the packs; "none": speakers are not told apart */
     es_speaker_range speakers; /* as far as it is known */
     int step_samples;          /* 0: a second */
+    bool no_fast_path;         /* tell speakers apart also where one enrolled person speaks alone; see alone.h */
+    const es_people *people;   /* who is enrolled; borrowed until es_hear_close(). NULL: nobody */
 } es_hear_options;
 
 /* Refuses before the first recording what cannot be done with a session's packs; it need not be ready. */
 int es_hear_check(const es_session *s, const es_hear_options *o, es_err *err);
-/* Adds what can change a result to settings: "diarization", "speakers" and "step". */
+/* Adds what can change a result to settings: "diarization", "speakers", "step" and "fast_path". */
 void es_hear_settings(es_json_out *j, const es_session *s, const es_hear_options *o);
 
 typedef struct es_hear es_hear;

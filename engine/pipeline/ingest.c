@@ -31,6 +31,7 @@
 #include "base/json.h"
 #include "media/decode.h"
 #include "pipeline/meaning.h"
+#include "pipeline/names.h"
 #include "pipeline/walk.h"
 #include "store/claim.h"
 #include "text/language.h"
@@ -48,6 +49,7 @@ typedef struct walk_state {
     const es_ingest_job *job;
     es_claims *claims;
     es_hear *hear; /* once the models are ready */
+    es_people people; /* who is enrolled */
     es_walk list;
     char *settings; /* canonical JSON of the job's settings */
     es_ingest_tally tally;
@@ -338,6 +340,17 @@ static void note_damage(walk_state *w, const es_media_info *m)
     }
 }
 
+/* Knows who is enrolled from here on, and the library whose vectors will come. */
+static int hear_open(walk_state *w, es_err *err)
+{
+    es_hear_options o = w->job->hear;
+    int rc = es_names_note_models(w->job->store, w->job->session, err);
+
+    if (rc == ES_OK) rc = es_voices_read_people(w->job->store, &w->people, err);
+    o.people = &w->people;
+    return rc == ES_OK ? es_hear_open(&w->hear, w->job->session, &o, err) : rc;
+}
+
 static int hear(walk_state *w, es_result *r, es_spool *spool, es_err *err)
 {
     const es_diarize_options told = {.progress = on_hear, .note = on_hear_note, .user = w, .times = &w->tally.heard};
@@ -381,7 +394,7 @@ static int compute(walk_state *w, es_result *r, const char *path, const es_media
     stage_begin(w, "loading the model");
     tell(w, ES_INGEST_PROGRESS, 0, NULL);
     rc = es_session_ready(job->session, err);
-    if (rc == ES_OK && !w->hear) rc = es_hear_open(&w->hear, job->session, &job->hear, err);
+    if (rc == ES_OK && !w->hear) rc = hear_open(w, err);
     if (rc != ES_OK) {
         w->hopeless = true;
         return rc;
@@ -562,9 +575,16 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
         rc = es_fail(err, ES_ELIBRARY, "the library is open for reading only, and nothing can be added to it");
     if (rc == ES_OK) rc = es_claims_open(&w.claims, es_store_dir(job->store), err);
     if (rc == ES_OK) rc = each_file(&w, put_off, err);
+    /* Also after an end by the user: whoever is in the library is to have a name. */
+    if ((rc == ES_OK || rc == ES_ECANCELLED) && w.tally.stored) {
+        es_err why = {0};
+        int named = es_names_refresh(job->store, &why);
+        if (named != ES_OK && rc == ES_OK) rc = es_fail(err, named, "%s", why.text);
+    }
     w.tally.seconds = now() - w.began;
     if (tally) *tally = w.tally;
     es_hear_close(w.hear);
+    es_people_done(&w.people);
     es_claims_close(w.claims);
     es_walk_done(&w.list);
     free(w.settings);

@@ -29,6 +29,24 @@ static int conclude(es_people *all, es_err *err)
     return es_identify_all(all) ? no_memory(err) : ES_OK;
 }
 
+int es_names_note_models(es_store *s, const es_session *session, es_err *err)
+{
+    static const char *const architectures[] = {[ES_SPEAKER_CAMPPLUS] = "campplus", [ES_SPEAKER_RESNET34] = "resnet34", [ES_SPEAKER_ECAPA] = "ecapa"};
+    static const enum es_stage stages[] = {ES_STAGE_DIARIZER, ES_STAGE_VOICE};
+    int rc = ES_OK;
+
+    for (size_t i = 0; i < sizeof stages / sizeof *stages && rc == ES_OK; i++) {
+        const es_speaker_dims *d = es_session_has(session, stages[i]) ? es_session_speaker_dims(session, stages[i]) : NULL;
+        es_maker maker = es_session_maker(session, stages[i]);
+        es_space space = {.hash = maker.hash, .width = d ? d->vector : 0};
+        if (!d) continue;
+        snprintf(space.model, sizeof space.model, "%s", maker.name);
+        snprintf(space.architecture, sizeof space.architecture, "%s", architectures[d->kind]);
+        rc = es_voices_note_space(s, &space, err);
+    }
+    return rc;
+}
+
 static int derive(void *user, es_people *all, es_err *err)
 {
     (void)user;

@@ -9,8 +9,12 @@
 #define ES_NAMES_H
 
 #include "base/people.h"
+#include "pipeline/session.h"
 #include "store/store.h"
 #include "store/voices.h"
+
+/* Notes the models behind the vectors of recordings that a session makes, so that their cosines can be judged. */
+int es_names_note_models(es_store *s, const es_session *session, es_err *err);
 
 /* Draws the conclusions anew where the library has changed since. One that is open for reading only stays as it is. */
 int es_names_refresh(es_store *s, es_err *err);

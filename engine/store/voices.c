@@ -227,14 +227,21 @@ static int by_place(const void *a, const void *b)
     return order ? order : x->speaker - y->speaker;
 }
 
-static int read_all(es_txn *x, es_people *all, es_err *err)
+static int read_people(es_txn *x, es_people *all, es_err *err)
 {
-    es_cursor *c = NULL;
-    es_bytes key, value;
     int rc = read_table(x, ES_TABLE_SPACES, all, read_space, err);
 
     if (!rc) rc = read_table(x, ES_TABLE_PEOPLE, all, read_person, err);
     if (all->n_profiles) qsort(all->profiles, all->n_profiles, sizeof *all->profiles, by_name);
+    return rc;
+}
+
+static int read_all(es_txn *x, es_people *all, es_err *err)
+{
+    es_cursor *c = NULL;
+    es_bytes key, value;
+    int rc = read_people(x, all, err);
+
     if (!rc) rc = es_cursor_open(&c, x, ES_TABLE_WHO, err);
     if (rc) return rc;
     for (rc = es_cursor_seek(c, (es_bytes){0}, &key, &value, err); rc == ES_OK;
@@ -255,6 +262,18 @@ int es_voices_read(es_store *s, es_people *out, es_err *err)
     *out = (es_people){0};
     if (rc) return rc;
     rc = es_inside_end(s, x, read_all(x, out, err), err);
+    if (rc) es_people_done(out);
+    return rc;
+}
+
+int es_voices_read_people(es_store *s, es_people *out, es_err *err)
+{
+    es_txn *x = NULL;
+    int rc = es_inside_begin(s, false, &x, err);
+
+    *out = (es_people){0};
+    if (rc) return rc;
+    rc = es_inside_end(s, x, read_people(x, out, err), err);
     if (rc) es_people_done(out);
     return rc;
 }

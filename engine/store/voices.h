@@ -15,6 +15,9 @@
 /* One snapshot of everything about voices. *out is the caller's, to give to es_people_done(). */
 int es_voices_read(es_store *s, es_people *out, es_err *err);
 
+/* The same without voices: who is enrolled, and the models behind vectors. */
+int es_voices_read_people(es_store *s, es_people *out, es_err *err);
+
 /* One writing transaction: reads everything, lets edit change it, writes what is different and marks the identities as
  * fresh. edit may change profiles, sayings, identities and the marks to forget; arrays stay in their order. Where edit
  * does not return ES_OK nothing is written and its status is returned. Other writers wait meanwhile. */
