@@ -190,6 +190,11 @@ int cli_run_bench(const cli_settings *s)
     size_t bytes = 0;
     int code = CLI_OK;
 
+    if (cli_bench_is_voices(s)) return cli_run_bench_voices(s);
+    if (s->n_args > 1) {
+        cli_say("bench does not take %s", cli_quoted(s->args[1]));
+        return CLI_USAGE;
+    }
     if (!strcmp(s->args[0], "embed")) return cli_run_bench_embed(s);
     if (s->synthetic) return bench_synthetic(s);
     cli_engine_options(&options, s);

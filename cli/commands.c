@@ -37,6 +37,9 @@ enum {
     OPT_SPEAKERS,
     OPT_STEP,
     OPT_FAST_PATH,
+    OPT_UEM,
+    OPT_COLLAR,
+    OPT_TO_RTTM,
     OPT_TRACK,
     OPT_AGAIN,
     OPT_TO_FOLDER,
@@ -128,6 +131,11 @@ const cli_option cli_options[] = {
     [OPT_FAST_PATH] = {"fast-path", 0, CLI_CHOICE, NULL, "auto|off", AT(fast_path), 0, 0,
                        "auto, the default: where one enrolled person speaks alone, nobody is told apart, and a line says so; off: "
                        "speakers are always told apart."},
+    [OPT_UEM] = {"uem", 0, CLI_FILE, "FILE", NULL, AT(uem), 0, 0,
+                 "Score the regions of this file alone. Without it: from the first onset to the last end of both."},
+    [OPT_COLLAR] = {"collar", 0, CLI_NUMBER, "SECONDS", NULL, AT(collar), 0, 0,
+                    "Leave out so much on either side of each boundary of the reference; 0 by default."},
+    [OPT_TO_RTTM] = {"output", 'o', CLI_FILE, "FILE", NULL, AT(output), 0, 0, "Where the turns of `bench diarize` go, as RTTM."},
     [OPT_TRACK] = {"track", 0, CLI_INT, "N", NULL, AT(track), 0, 1000,
                    "The audio stream to take, counted from 0, which is the default."},
     [OPT_AGAIN] = {"again", 0, CLI_FLAG, NULL, NULL, AT(again), 0, 0,
@@ -309,8 +317,8 @@ const cli_command cli_commands[] = {
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",
      "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
-    {"bench", "FILE|asr|embed", 1, 1, "file",
-     ENGINE | SPEECH | BIT(OPT_MODEL) | BIT(OPT_BATCH_SIZE) | BIT(OPT_SYNTHETIC) | BIT(OPT_TOKENS) | BIT(OPT_TEXTS) |
+    {"bench", "FILE|asr|embed|diarize [FILE]|der REF HYP|eer FILE", 1, 3, "file",
+     ENGINE | SPEECH | BIT(OPT_UEM) | BIT(OPT_COLLAR) | BIT(OPT_TO_RTTM) | BIT(OPT_MODEL) | BIT(OPT_BATCH_SIZE) | BIT(OPT_SYNTHETIC) | BIT(OPT_TOKENS) | BIT(OPT_TEXTS) |
          BIT(OPT_SWEEP) | BIT(OPT_JSON) | TALK,
      "run the main job on one file and say what it cost",
      "Seconds of each stage, how many times real time, and the peak of memory. The library used for it is a new one "
@@ -318,10 +326,15 @@ const cli_command cli_commands[] = {
      "asr with --synthetic measures a speech model of a released size without its weights: windows of 30 s a second at "
      "the batch that the budget allows, 100 tokens each, and what mel, encoder, cross keys and decoder take of it.\n\n"
      "embed measures the text encoder, the one of the folder of models or a made-up one: texts and tokens a second, "
-     "arithmetic, memory. (A file called embed is ./embed.)",
+     "arithmetic, memory. (A file called embed is ./embed.)\n\n"
+     "diarize tells the speakers of a file apart, without a speech model, and says what that took; with -o the turns go to an "
+     "RTTM file. With --synthetic campplus or resnet34 it needs neither weights nor a file.\n\n"
+     "der compares two RTTM files: seconds missed, false alarms and speakers confused, under the best map between the speakers of "
+     "both. eer finds where false acceptance and false rejection cross, in lines of a label (1 or 0) and a score.",
      "earshot bench talk.mp4\n"
      "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G\n"
-     "earshot bench embed --synthetic gte-qwen2-1.5b --texts 16", cli_run_bench},
+     "earshot bench embed --synthetic gte-qwen2-1.5b --texts 16\n"
+     "earshot bench der reference.rttm talk.rttm --collar 0.25", cli_run_bench},
     {"config", "", 0, 0, "", SETTINGS | BIT(OPT_JSON) | TALK, "print the settings in force, and where each comes from",
      "Settings come from a file, earshot.conf in $XDG_CONFIG_HOME/earshot or ~/.config/earshot, or the one that -c names. A line "
      "is the long name of an option, = and a value; flags take on and off; # begins a line that is passed over; ~/ at the start "

@@ -32,10 +32,11 @@ typedef struct cli_settings {
     const char *verify; /* a pack */
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
-    const char *diarization, *speakers;
+    const char *diarization, *speakers, *uem;
     const char *fast_path; /* "auto" | "off" */
     double temperature; /* < 0: with fallback */
     double step;        /* < 0: the default */
+    double collar;
     int64_t threads, batch_size, track, max_line_width, max_lines;
     bool again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
@@ -132,6 +133,8 @@ int cli_run_embed(const cli_settings *s);
 int cli_run_tokenize(const cli_settings *s);
 int cli_run_plan(const cli_settings *s);
 int cli_run_bench(const cli_settings *s);
+bool cli_bench_is_voices(const cli_settings *s); /* der, eer or diarize */
+int cli_run_bench_voices(const cli_settings *s);
 int cli_run_bench_embed(const cli_settings *s); /* cmd_embed.c, for `bench embed` */
 int cli_run_config(const cli_settings *s);
 int cli_run_doctor(const cli_settings *s);

@@ -435,6 +435,19 @@ ES_API int es_engine_verify(const es_engine_options *options, const char *pack, 
 ES_API int es_engine_bench(es_engine *engine, const char *path, const es_speech_options *options, const char *format,
                            es_event_fn listen, void *user, char **text, size_t *bytes, es_error *error);
 
+/* How right an account of who spoke when is, RTTM against RTTM: missed, false alarm and confused seconds and the rate that
+ * they make, for each recording and over all. uem: regions to score, or NULL. collar: seconds left out on either side of each
+ * boundary of the reference. format: "text" or "json". */
+ES_API int es_score_turns(const char *reference, const char *hypothesis, const char *uem, double collar, const char *format,
+                          char **text, size_t *bytes, es_error *error);
+/* The equal error rate of a file of scores, a line each: 1 or target, 0 or other, then a number. */
+ES_API int es_score_voices(const char *path, const char *format, char **text, size_t *bytes, es_error *error);
+/* What telling the speakers of a file apart costs, without a speech model; rttm: where the turns go, or NULL. synthetic: the
+ * name of a network to measure without its weights, and then path is NULL; else NULL. */
+ES_API int es_engine_bench_diarize(const es_engine_options *options, const char *path, const char *synthetic,
+                                   const es_speech_options *speech, const char *rttm, const char *format, char **text, size_t *bytes,
+                                   es_error *error);
+
 /* Windows of noise through a speech model of the size called name ("distil-large-v3"), with noise for weights: what this
  * machine makes of it, part by part, before anything is fetched. Figures as "text" or "json". */
 ES_API int es_engine_bench_synthetic(const es_engine_options *options, const char *name, const char *format, char **text,

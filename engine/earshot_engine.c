@@ -12,6 +12,7 @@
 #include "library.h"
 #include "media/decode.h"
 #include "pipeline/bench.h"
+#include "pipeline/bench_voices.h"
 #include "pipeline/ingest.h"
 #include "pipeline/synthetic.h"
 #include "pipeline/transcribe.h"
@@ -179,6 +180,56 @@ int es_engine_bench_synthetic(const es_engine_options *options, const char *name
                                   .json = json};
         rc = es_synthetic_asr(&o, text, bytes, &err);
     }
+    return es_door_give(error, rc, &err);
+}
+
+/* ---- who spoke when, measured ---- */
+
+static int text_or_json(bool *json, const char *format, es_err *err)
+{
+    *json = format && !strcmp(format, "json");
+    return !format || *json || !strcmp(format, "text") ? ES_OK : es_fail(err, ES_EARG, "figures come as text or json");
+}
+
+int es_score_turns(const char *reference, const char *hypothesis, const char *uem, double collar, const char *format, char **text,
+                   size_t *bytes, es_error *error)
+{
+    es_err err = {0};
+    bool json;
+    int rc = text_or_json(&json, format, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK) rc = es_bench_der(reference, hypothesis, uem, collar, json, text, bytes, &err);
+    return es_door_give(error, rc, &err);
+}
+
+int es_score_voices(const char *path, const char *format, char **text, size_t *bytes, es_error *error)
+{
+    es_err err = {0};
+    bool json;
+    int rc = text_or_json(&json, format, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK) rc = es_bench_eer(path, json, text, bytes, &err);
+    return es_door_give(error, rc, &err);
+}
+
+int es_engine_bench_diarize(const es_engine_options *options, const char *path, const char *synthetic, const es_speech_options *speech,
+                            const char *rttm, const char *format, char **text, size_t *bytes, es_error *error)
+{
+    es_bench_diarize_options o = {.synthetic = synthetic, .rttm = rttm};
+    es_transcribe_options unused;
+    es_session_options s;
+    es_err err = {0};
+    char models[4096];
+    int rc = es_door_session_options(&s, options, models, sizeof models, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK) rc = text_or_json(&o.json, format, &err);
+    if (rc == ES_OK) rc = speech_options(&unused, &o.hear, speech, &err);
+    o.models = s.models, o.segmentation = s.segmentation, o.diarizer = s.diarizer, o.device = s.device;
+    o.budget = s.budget, o.threads = s.threads;
+    if (rc == ES_OK) rc = es_bench_diarize(&o, path, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }
 

@@ -21,15 +21,16 @@ void es_rttm_done(es_rttm *r)
     *r = (es_rttm){0};
 }
 
-static int name_of(es_rttm *r, const char *name)
+/* The place of a name in a list, which it joins; -1 when memory is out. */
+static int place_of(char ***names, int *n, const char *name)
 {
-    for (int i = 0; i < r->n_names; i++)
-        if (!strcmp(r->names[i], name)) return i;
-    char **names = r->n_names < MOST_NAMES ? realloc(r->names, ((size_t)r->n_names + 1) * sizeof *names) : NULL;
-    if (!names) return -1;
-    r->names = names;
-    if (!(names[r->n_names] = strdup(name))) return -1;
-    return r->n_names++;
+    for (int i = 0; i < *n; i++)
+        if (!strcmp((*names)[i], name)) return i;
+    char **more = *n < MOST_NAMES ? realloc(*names, ((size_t)*n + 1) * sizeof *more) : NULL;
+    if (!more) return -1;
+    *names = more;
+    if (!(more[*n] = strdup(name))) return -1;
+    return (*n)++;
 }
 
 /* Decimal seconds as microseconds; false unless the whole word is a number from 0 to 10^9. */
@@ -78,7 +79,7 @@ int es_rttm_read(es_rttm *out, const char *path, const char *file, es_err *err)
             break;
         }
         t.end_us += t.start_us;
-        t.speaker = name_of(out, word[7]);
+        t.speaker = place_of(&out->names, &out->n_names, word[7]);
         if (out->n == turns) {
             es_turn *p = realloc(out->turns, (turns = turns ? 2 * turns : 64) * sizeof *p);
             if (p) out->turns = p;
@@ -92,6 +93,26 @@ int es_rttm_read(es_rttm *out, const char *path, const char *file, es_err *err)
     fclose(f);
     if (rc) es_rttm_done(out);
     else if (out->n) qsort(out->turns, out->n, sizeof *out->turns, by_start);
+    return rc;
+}
+
+int es_rttm_files(char ***files, int *n, const char *path, es_err *err)
+{
+    FILE *f = fopen(path, "r");
+    char *line = NULL, shown[512], *save;
+    size_t room = 0;
+    int rc = ES_OK;
+
+    *files = NULL, *n = 0;
+    es_printable(shown, sizeof shown, path);
+    if (!f) return es_fail(err, ES_ENOTFOUND, "%s: cannot be opened", shown);
+    while (rc == ES_OK && getline(&line, &room, f) >= 0) {
+        char *type = strtok_r(line, " \t\r\n", &save), *file = type ? strtok_r(NULL, " \t\r\n", &save) : NULL;
+        if (type && file && !strcmp(type, "SPEAKER") && place_of(files, n, file) < 0)
+            rc = es_fail(err, ES_ENOMEM, "%s: cannot allocate the names of its recordings", shown);
+    }
+    free(line);
+    fclose(f);
     return rc;
 }
 

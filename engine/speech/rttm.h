@@ -21,6 +21,8 @@ typedef struct es_rttm {
  * that cannot be read is an error with its number. */
 int es_rttm_read(es_rttm *out, const char *path, const char *file, es_err *err);
 void es_rttm_done(es_rttm *r);
+/* The recordings that a file has turns of, in order of appearance; names and list are the caller's to free. */
+int es_rttm_files(char ***files, int *n, const char *path, es_err *err);
 /* One line a turn; blanks in names become underscores. names NULL: SPEAKER_00 and so on. */
 void es_rttm_write(FILE *f, const char *file, const es_turn *turns, size_t n, const char *const *names);
 
