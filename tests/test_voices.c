@@ -9,10 +9,12 @@
 
 #include <sys/stat.h>
 
+#include "pipeline/alone.h"
 #include "pipeline/names.h"
 #include "pipeline/voiceprint.h"
 #include "speech/enroll.h"
 #include "speech/identify.h"
+#include "speech/score.h"
 
 static const struct clip {
     const char *file;
@@ -24,7 +26,7 @@ static const struct clip {
     {"audio/librispeech/mr_quilter_1272-128104-0000.wav", 3}, {"audio/librivox/sense_and_sensibility_01_austen_64kb-0870.wav", 4},
 };
 enum { CLIPS = sizeof clips / sizeof *clips, PEOPLE = 5, ENROLLED = 3 /* who have more than one clip */ };
-static const char *const people[PEOPLE] = {"Reader 1688", "Reader 1998", "Reader 2033", "Mr. Quilter's", "Austen's"};
+static const char *const readers[PEOPLE] = {"Reader 1688", "Reader 1998", "Reader 2033", "Mr. Quilter's", "Austen's"};
 
 /* ---- one set of networks for all tests ---- */
 
@@ -131,14 +133,14 @@ static void named_and_unnamed(void)
     for (int without = -1; without < ENROLLED; without++) {
         es_people all = library_of(taken, longest);
         for (int p = 0; p < ENROLLED; p++)
-            if (p != without) add_profile(&all, people[p], &taken[longest[p]]);
+            if (p != without) add_profile(&all, readers[p], &taken[longest[p]]);
         CHECK_INT(es_identify_all(&all), 0);
         for (size_t k = 0; k < all.n_voices; k++) {
             const es_identity *d = &all.voices[k].identity;
             int who = clips[all.voices[k].speaker].who;
             const char *file = clips[all.voices[k].speaker].file;
             if (who < ENROLLED && who != without) {
-                CHECK(es_identity_named(d) && es_hash_same(d->person, es_person_of(people[who])), "%s: verdict %d, score %.3f, margin %.3f", file, d->verdict,
+                CHECK(es_identity_named(d) && es_hash_same(d->person, es_person_of(readers[who])), "%s: verdict %d, score %.3f, margin %.3f", file, d->verdict,
                       (double)d->score, (double)d->margin);
                 if ((double)d->score < least) least = (double)d->score;
                 if ((double)d->margin < margin) margin = (double)d->margin;
@@ -310,12 +312,148 @@ static void same_file_twice(void)
     es_store_close(s);
 }
 
+/* ---- one voice alone ---- */
+
+typedef struct rig {
+    es_weights *segmentation, *voices;
+    es_plan *p;
+    es_device *d;
+    es_arena *a;
+    es_diarize_models m;
+} rig;
+
+static void rig_close(rig *g)
+{
+    es_pyannet_close(g->m.segmentation);
+    es_speaker_close(g->m.diarizer);
+    es_arena_close(g->a);
+    es_device_close(g->d);
+    es_plan_close(g->p);
+    es_weights_close(g->segmentation);
+    es_weights_close(g->voices);
+}
+
+static bool rig_open(rig *g)
+{
+    es_speaker_dims dims;
+    es_fault fault = {0};
+    es_err err = {0};
+    int rc = es_pack_open(&g->segmentation, es_test_models("segmentation-3.0.pack"), &err);
+
+    if (!rc) rc = es_pack_open(&g->voices, es_test_models("campplus.pack"), &err);
+    if (!rc) rc = es_plan_open(&g->p, ES_CPU, 1, &err);
+    if (!rc) rc = es_pyannet_plan(&g->m.segmentation, g->p, "segmentation", g->segmentation, 4, &err);
+    if (!rc) rc = es_speaker_dims_read(&dims, g->voices, &err);
+    if (!rc) rc = es_speaker_plan(&g->m.diarizer, g->p, "campplus", g->voices, &dims, (es_speaker_limits){.answers = 3, .rows = 2000}, &err);
+    if (!rc) rc = es_plan_finish(g->p, 0, &err);
+    if (!rc && es_device_open(&g->d, ES_CPU, 0, 1, NULL, &fault)) rc = es_fail(&err, ES_EDEVICE, "%s", fault.text);
+    if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &err);
+    if (!rc) rc = es_arena_load(g->a, &err);
+    if (!rc) es_pyannet_start(g->m.segmentation, g->a), es_speaker_start(g->m.diarizer, g->a);
+    CHECK(!rc, "%s", err.text);
+    g->m.space = es_voiceprint_space(networks())->hash;
+    return !rc;
+}
+
+/* The short way over a sound; true where it was taken. who: NULL, or where the diarization goes. */
+static bool try_alone(rig *g, const sound *s, const es_people *people, int least_speakers, char *why, es_diarization *who)
+{
+    es_diarize_options o = es_diarize_defaults();
+    es_diarize_windows w = {0};
+    es_diarization d = {0};
+    es_spool *spool = NULL;
+    es_err err = {0};
+    bool taken = false;
+
+    o.step_samples = 40000;
+    o.speakers.least = o.speakers.most = least_speakers;
+    CHECK(es_spool_from(&spool, s->x, s->n, &err) == ES_OK, "%s", err.text);
+    es_sound whole = es_sound_of(spool);
+    CHECK(es_diarize_segment(&w, &g->m, &whole, &o, &err) == ES_OK, "%s", err.text);
+    CHECK(es_alone_try(&d, &taken, why, 400, &g->m, &w, &whole, people, &o, &err) == ES_OK, "%s", err.text);
+    CHECK(taken == (d.n_speakers == 1) && (taken || !d.turns), "%d speakers", d.n_speakers);
+    es_diarize_windows_done(&w);
+    if (who) *who = d;
+    else es_diarization_done(&d);
+    es_spool_close(spool);
+    return taken;
+}
+
+static es_turn *turns_of(const es_diarization *d)
+{
+    es_turn *t = malloc((d->n_turns + 1) * sizeof *t);
+
+    for (size_t i = 0; i < d->n_turns; i++) t[i] = (es_turn){d->turns[i].start_ms * 1000, d->turns[i].end_ms * 1000, d->turns[i].speaker};
+    return t;
+}
+
+static void fast_path(void)
+{
+    static const char A0[] = "audio/librispeech/1688-142285-0000.flac", A1[] = "audio/librispeech/1688-142285-0001.flac",
+                      A3[] = "audio/librispeech/1688-142285-0003.flac", B[] = "audio/librispeech/1998-15444-0001.flac",
+                      TALK[] = "audio/pyannote_sample/sample.wav";
+    es_people nobody = {.spaces = NULL}, people = {.spaces = malloc(sizeof *people.spaces), .n_spaces = 1};
+    es_diarization fast = {0}, full = {0};
+    es_diarize_options o = es_diarize_defaults();
+    es_spool *spool = NULL;
+    es_err err = {0};
+    sound s = {0};
+    es_clip c;
+    rig g = {0};
+    char why[400];
+
+    if (!networks() || !have_clips() || !rig_open(&g) || !take(&c, es_test_data(A0), NULL)) goto out;
+    people.spaces[0] = *es_voiceprint_space(networks());
+    add_profile(&people, "Li", &c);
+    free(c.vector);
+
+    /* One enrolled person: the same as the whole way finds, for less. */
+    append(&s, A1, 0, -1, 1, 1), append(&s, A3, 0, -1, 1, 1);
+    CHECK(try_alone(&g, &s, &people, 0, why, &fast), "%s", why);
+    CHECK(strstr(why, "like the voice of Li, the least at 0."), "%s", why);
+    o.step_samples = 40000;
+    CHECK(es_spool_from(&spool, s.x, s.n, &err) == ES_OK, "%s", err.text);
+    es_sound whole = es_sound_of(spool);
+    CHECK(es_diarize(&full, &g.m, &whole, &o, &err) == ES_OK, "%s", err.text);
+    CHECK_INT(full.n_speakers, 1);
+    es_der der = {0};
+    es_turn *a = turns_of(&full), *b = turns_of(&fast);
+    es_score_der(&der, a, full.n_turns, b, fast.n_turns, NULL, 0, 0, NULL, 0);
+    CHECK(es_der_rate(der) < 0.001, "the short way is %.2f %% from the whole one", 100 * es_der_rate(der));
+    free(a), free(b);
+    if (full.centers.n && fast.centers.n) {
+        double same = es_identify_cosine(full.centers.rows, fast.centers.rows, fast.centers.width);
+        CHECK(same > 0.9, "the voices' cosine is %.3f", same);
+    }
+    CHECK(fast.alone_ms && full.alone_ms && llabs(fast.alone_ms[0] - full.alone_ms[0]) < 50, "alone for another time");
+    es_diarization_done(&fast), es_diarization_done(&full);
+    es_spool_close(spool);
+    CHECK(!try_alone(&g, &s, &people, 2, why, NULL) && strstr(why, "2 speakers are asked for"), "%s", why);
+    CHECK(!try_alone(&g, &s, &nobody, 0, why, NULL) && !*why, "%s", why);
+
+    /* Somebody else for six seconds after her: a mean would hide him. */
+    append(&s, B, 0, -1, 1, 1);
+    CHECK(!try_alone(&g, &s, &people, 0, why, NULL), "%s", why);
+    CHECK(strstr(why, "unlike the voice of Li") || strstr(why, "more than one voice is heard"), "%s", why);
+    free(s.x), s = (sound){0};
+    append(&s, B, 0, -1, 1, 1);
+    CHECK(!try_alone(&g, &s, &people, 0, why, NULL) && strstr(why, "nobody's who is enrolled"), "%s", why);
+    free(s.x), s = (sound){0};
+    if (es_test_data(TALK)) append(&s, TALK, 0, -1, 1, 1);
+    if (s.n) CHECK(!try_alone(&g, &s, &people, 0, why, NULL) && (strstr(why, "two voices at once") || strstr(why, "more than one voice")), "%s", why);
+out:
+    free(s.x);
+    es_people_done(&people);
+    rig_close(&g);
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"named_and_unnamed", named_and_unnamed},
         {"good_and_bad", good_and_bad},
         {"same_file_twice", same_file_twice},
+        {"fast_path", fast_path},
     };
     int rc = es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));
 
