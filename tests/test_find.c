@@ -375,7 +375,7 @@ static void test_strange(void)
 
 static void check_marks(const char *query, const char *text, const char *language, const char *want)
 {
-    es_span spans[20];
+    es_stretch spans[20];
     char marked[400] = "";
     size_t n = es_find_marks(query, strlen(query), text, strlen(text), language, spans, 20), at = 0;
 

@@ -160,16 +160,16 @@ static void test_speakers(void)
     int64_t at = say(&t, 0, 0, " I wanted to");
     at = say(&t, at, 1, " Yes.");
     at = say(&t, at, 0, " ask about the letter.");
-    at = say(&t, at, 1, " Which of the many letters that came to this house since the last winter do you mean?");
+    at = say(&t, at, 1, " Which of the many letters that came to this house since the last winter do you mean, and who of all those people wrote it?");
     say(&t, at, 0, " The first.");
     es_passages p = cut(&t, &rule);
 
     /* A word thrown in does not end the other's speech; a real answer does. */
     CHECK_INT(p.n, 3);
     check_passage(&p, 0, 0, 1600, 0, "I wanted to ask about the letter.");
-    check_passage(&p, 1, 600, 5000, 1,
-                  "Yes. Which of the many letters that came to this house since the last winter do you mean?");
-    check_passage(&p, 2, 5000, 5400, 0, "The first.");
+    check_passage(&p, 1, 600, 6600, 1,
+                  "Yes. Which of the many letters that came to this house since the last winter do you mean, and who of all those people wrote it?");
+    check_passage(&p, 2, 6600, 7000, 0, "The first.");
     es_passages_done(&p);
     es_transcript_done(&t);
 }

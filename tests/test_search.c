@@ -10,9 +10,9 @@
 
 /* ---- fusion ---- */
 
-static es_ranked ranked(int content, uint32_t number, double score)
+static es_ranked ranked(uint64_t media, uint32_t number, double score)
 {
-    return (es_ranked){.passage = {.content.b = {(uint8_t)content}, .number = number}, .score = score};
+    return (es_ranked){.passage = {.media = media, .number = number}, .score = score};
 }
 
 static void fusion(void)
@@ -26,16 +26,16 @@ static void fusion(void)
 
     /* 1/63 + 1/62 beats 1/61; of the two at 1/61 the ranking by meaning decides. */
     CHECK_INT(found, 4);
-    CHECK(out[0].passage.content.b[0] == 1 && out[0].passage.number == 7, "the passage in both rankings is not first");
+    CHECK(out[0].passage.media == 1 && out[0].passage.number == 7, "the passage in both rankings is not first");
     CHECK(fabs(out[0].score - (1.0 / 63 + 1.0 / 62)) < 1e-15, "its score is %.17g", out[0].score);
     CHECK_INT(out[0].rank[0], 3);
     CHECK_INT(out[0].rank[1], 2);
     CHECK(fabs(out[0].own[0] - 0.7) < 1e-15 && fabs(out[0].own[1] - 8.0) < 1e-15, "its own scores are %g and %g", out[0].own[0],
           out[0].own[1]);
-    CHECK(out[1].passage.content.b[0] == 1 && out[1].passage.number == 0, "the best by meaning is not second");
+    CHECK(out[1].passage.media == 1 && out[1].passage.number == 0, "the best by meaning is not second");
     CHECK_INT(out[1].rank[1], 0);
-    CHECK(out[2].passage.content.b[0] == 3, "the best by words is not third");
-    CHECK(out[3].passage.content.b[0] == 2, "the second by meaning is not last");
+    CHECK(out[2].passage.media == 3, "the best by words is not third");
+    CHECK(out[3].passage.media == 2, "the second by meaning is not last");
 }
 
 static void fusion_of_nothing(void)
@@ -53,8 +53,8 @@ static void fusion_of_nothing(void)
 
 static void passage_order(void)
 {
-    const es_passage_id a = {.content.b = {1}, .track = 0, .number = 9}, b = {.content.b = {1}, .track = 1, .number = 0},
-                        c = {.content.b = {2}, .track = 0, .number = 0};
+    const es_passage_id a = {.media = 1, .track = 0, .number = 9}, b = {.media = 1, .track = 1, .number = 0},
+                        c = {.media = 2, .track = 0, .number = 0};
 
     CHECK(es_passage_compare(&a, &b) < 0 && es_passage_compare(&b, &c) < 0 && es_passage_compare(&c, &a) > 0, "order");
     CHECK_INT(es_passage_compare(&a, &a), 0);

@@ -4,13 +4,10 @@
 #include "pipeline/fuse.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 int es_passage_compare(const es_passage_id *a, const es_passage_id *b)
 {
-    int order = memcmp(&a->content, &b->content, sizeof a->content);
-
-    if (order) return order;
+    if (a->media != b->media) return a->media < b->media ? -1 : 1;
     if (a->track != b->track) return a->track < b->track ? -1 : 1;
     return a->number < b->number ? -1 : a->number > b->number;
 }

@@ -12,18 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/hash.h"
+#include "store/find.h"
 
 enum { ES_FUSE_LISTS = 2, ES_FUSE_SMOOTH = 60 };
 
-/* A passage of the library. */
-typedef struct es_passage_id {
-    es_hash128 content;
-    int track;
-    uint32_t number;
-} es_passage_id;
-
-/* < 0, 0, > 0: by content, track, number. */
+/* < 0, 0, > 0: by media, track, number. */
 int es_passage_compare(const es_passage_id *a, const es_passage_id *b);
 
 typedef struct es_ranked {

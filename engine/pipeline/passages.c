@@ -33,7 +33,7 @@ enum {
     MOST = 256,
     PAUSE_MS = 1000,    /* ends a passage that is long enough */
     LONG_MS = 10000,    /* ends a run: what follows is another matter */
-    THROWN_IN = 12,     /* tokens of others that do not end a run */
+    THROWN_IN = 24,     /* tokens of others that do not end a run */
     GUESS_LETTERS = 6,  /* of a word to a token: 1.3 tokens a word in English, as with the encoders' own vocabularies */
     MOST_BYTES = 16,    /* of a token, on average */
     NONE = -1

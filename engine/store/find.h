@@ -49,10 +49,10 @@ int es_store_find_vectors(es_store *s, es_hash128 space, const float *query, int
                           int threads, size_t k, es_hit *hits, size_t *n, es_err *err);
 
 /* The parts of a text that a query's words match, in order; spans: room for `room`. Returns how many there are. */
-typedef struct es_span {
+typedef struct es_stretch {
     size_t from, to; /* bytes */
-} es_span;
-size_t es_find_marks(const char *query, size_t bytes, const char *text, size_t n, const char *language, es_span *spans,
+} es_stretch;
+size_t es_find_marks(const char *query, size_t bytes, const char *text, size_t n, const char *language, es_stretch *spans,
                      size_t room);
 
 /* A passage with its text, its neighbours' numbers aside: what a hit shows. */

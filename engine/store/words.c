@@ -97,7 +97,7 @@ typedef struct marking {
     int language;
     char stems[ES_WORDS_MOST][ES_TERM_BYTES]; /* of the elements that are compared by stem */
     size_t stem_n[ES_WORDS_MOST];
-    es_span *spans;
+    es_stretch *spans;
     size_t n, room;
 } marking;
 
@@ -119,7 +119,7 @@ static bool matches(marking *m, int i, const es_term *t)
 static int mark_term(void *user, const es_term *t)
 {
     marking *m = user;
-    es_span *last = m->n ? &m->spans[m->n - 1] : NULL;
+    es_stretch *last = m->n ? &m->spans[m->n - 1] : NULL;
     bool any = false;
 
     for (int i = 0; !any && i < m->w->n_elements; i++) any = matches(m, i, t);
@@ -129,11 +129,11 @@ static int mark_term(void *user, const es_term *t)
         return 0;
     }
     if (m->n == m->room) return 1;
-    m->spans[m->n++] = (es_span){t->from, t->to};
+    m->spans[m->n++] = (es_stretch){t->from, t->to};
     return 0;
 }
 
-size_t es_find_marks(const char *query, size_t bytes, const char *text, size_t n, const char *language, es_span *spans,
+size_t es_find_marks(const char *query, size_t bytes, const char *text, size_t n, const char *language, es_stretch *spans,
                      size_t room)
 {
     es_words *w = malloc(sizeof *w);
