@@ -63,6 +63,13 @@ enum {
     OPT_VERIFY,
     OPT_TO_VECTORS,
     OPT_VECTOR_FORMAT,
+    OPT_MODE,
+    OPT_SPEAKER,
+    OPT_IN,
+    OPT_AFTER,
+    OPT_BEFORE,
+    OPT_LANG,
+    OPT_LIMIT,
     OPT_WITH,
     OPT_SYNTHETIC,
     OPT_MIN,
@@ -78,7 +85,7 @@ enum {
 };
 
 #define AT(member) offsetof(cli_settings, member)
-#define BIT(o)     ((uint64_t)1 << (o))
+#define BIT(o)     ((cli_bits)1 << (o))
 
 const cli_option cli_options[] = {
     [OPT_LIBRARY] = {"library", 'L', CLI_FOLDER, "FOLDER", NULL, AT(library), 0, 0,
@@ -181,6 +188,20 @@ const cli_option cli_options[] = {
                         "Where the vectors go. Without it, or with -: standard output."},
     [OPT_VECTOR_FORMAT] = {"format", 'f', CLI_CHOICE, NULL, "npy|jsonl", AT(format), 0, 0,
                            "npy: one array of f32; jsonl: a list a line. Without it: npy, or what FILE ends in."},
+    [OPT_MODE] = {"mode", 0, CLI_CHOICE, NULL, "meaning|words", AT(mode), 0, 0,
+                  "One ranking alone. Without it both are fused: what is high in either comes first."},
+    [OPT_SPEAKER] = {"speaker", 0, CLI_TEXT, "NAME", NULL, AT(speaker), 0, 0,
+                     "Only what this person says: a name, or Speaker 12 of those without one."},
+    [OPT_IN] = {"in", 0, CLI_FILE, "FILE|FOLDER", NULL, AT(in), 0, 0,
+                "Only in this recording, named as for show, or in those below a folder."},
+    [OPT_AFTER] = {"after", 0, CLI_TEXT, "TIME|DATE", NULL, AT(after), 0, 0,
+                   "12:34: only at or after this time of a recording. 2026-05-01: only in files last changed on this day or "
+                   "later."},
+    [OPT_BEFORE] = {"before", 0, CLI_TEXT, "TIME|DATE", NULL, AT(before), 0, 0,
+                    "12:34: only what begins before this time of a recording. 2026-05-01: only in files last changed before "
+                    "this day."},
+    [OPT_LANG] = {"lang", 0, CLI_TEXT, "xx", NULL, AT(lang), 0, 0, "Only what is said in this language, such as en or German."},
+    [OPT_LIMIT] = {"limit", 'k', CLI_INT, "N", NULL, AT(limit), 1, 1000, "So many hits, at most; 10 by default."},
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
                   "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0 ..."},
@@ -206,6 +227,11 @@ _Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) == N_OPTIONS, "every
 _Static_assert((int)N_OPTIONS <= (int)CLI_MOST_OPTIONS, "a command's options are the bits of one number");
 
 #define TALK   (BIT(OPT_CONFIG) | BIT(OPT_QUIET) | BIT(OPT_VERBOSE) | BIT(OPT_HELP))
+#define FILTER                                                                                                         \
+    (BIT(OPT_SPEAKER) | BIT(OPT_IN) | BIT(OPT_AFTER) | BIT(OPT_BEFORE) | BIT(OPT_LANG) | BIT(OPT_LIMIT) | BIT(OPT_JSON))
+#define ENCODER                                                                                                        \
+    (BIT(OPT_MODELS) | BIT(OPT_EMBEDDER) | BIT(OPT_EMBEDDER_DEVICE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) |                  \
+     BIT(OPT_THREADS) | BIT(OPT_BATCH_SIZE))
 #define ENGINE                                                                                                         \
     (BIT(OPT_MODELS) | BIT(OPT_ASR) | BIT(OPT_SEGMENTATION) | BIT(OPT_DIARIZER) | BIT(OPT_VOICE) | BIT(OPT_EMBEDDER) | \
      BIT(OPT_EMBEDDER_DEVICE) | BIT(OPT_DEVICE) | BIT(OPT_BUDGET) | BIT(OPT_THREADS))
@@ -263,6 +289,26 @@ const cli_command cli_commands[] = {
      "NAME is a path, a file name, or the first six or more digits of an id, with #N behind them for one of several "
      "tracks.",
      "earshot show talk.mp4", cli_run_show},
+    {"search", "[QUERY...]", 0, -1, "", BIT(OPT_LIBRARY) | BIT(OPT_MODE) | FILTER | ENCODER | TALK,
+     "find the moment where something was said",
+     "By what it means and by its words, fused: a passage that is high in either ranking comes first. Each hit is a file, a "
+     "time in it, who speaks where that is known, the text with the words of the query marked, and a command that opens the "
+     "moment. Without QUERY, every line of standard input is one.\n\n"
+     "\"two words\" in quotes have to stand side by side; an asterisk behind the beginning of a word stands for every end of "
+     "it. Meaning needs the text encoder that the library was made with; where it is not there, words alone are searched.\n\n"
+     "EMBEDDING_DEVICE and EMBEDDING_BATCH_SIZE in the environment stand in for --device and --batch-size.",
+     "earshot search where did they live as children\nearshot search --speaker Anna --in ~/Videos '\"the budget\" deci*'",
+     cli_run_search},
+    {"similar", "FILE@12:34", 1, 1, "recording", BIT(OPT_LIBRARY) | FILTER | TALK,
+     "find passages that mean what is said at a moment",
+     "FILE is a recording, named as for show, and 12:34 a time in it. The passage itself is not among the hits. No model is "
+     "needed: what is compared is in the library.",
+     "earshot similar talk.mp4@12:34", cli_run_similar},
+    {"reembed", "", 0, 0, "", BIT(OPT_LIBRARY) | ENCODER | TALK, "make the vectors of the library anew, after a change of models",
+     "Every recording gets vectors of the text encoder that is there now, and passages where it has none because an older "
+     "version took it in. Media files are not needed. Ended at any time, it goes on from there when run again; until it is "
+     "done, search goes on with the old vectors.",
+     "earshot reembed --embedder gte-qwen2-1.5b", cli_run_reembed},
     {"export", "[NAME...]", 0, -1, "recording",
      BIT(OPT_LIBRARY) | BIT(OPT_FORMAT) | BIT(OPT_TO_FOLDER) | BIT(OPT_LINE_WIDTH) | BIT(OPT_LINES) |
          BIT(OPT_VTT_WORDS) | TALK,

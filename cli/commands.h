@@ -12,7 +12,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { CLI_MOST_OPTIONS = 64 };
+/* A set of options: there are more than 64. Both compilers have a number that is wide enough, outside the standard. */
+enum { CLI_MOST_OPTIONS = 128 };
+__extension__ typedef unsigned __int128 cli_bits;
 
 /* Where the value of an option comes from; each wins over those before it. */
 typedef enum cli_from { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_OPTION } cli_from;
@@ -30,6 +32,7 @@ typedef struct cli_settings {
     int64_t tokens, texts;
     bool sweep;
     const char *verify; /* a pack */
+    const char *mode, *speaker, *in, *after, *before, *lang;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
     uint64_t budget;
     const char *diarization, *speakers, *uem;
@@ -37,7 +40,7 @@ typedef struct cli_settings {
     double temperature; /* < 0: with fallback */
     double step;        /* < 0: the default */
     double collar;
-    int64_t threads, batch_size, track, max_line_width, max_lines;
+    int64_t threads, batch_size, track, max_line_width, max_lines, limit;
     bool again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
     int n_args;
@@ -75,7 +78,7 @@ typedef struct cli_command {
     const char *arguments;     /* as the usage line shows them; "" for none */
     int least_args, most_args; /* most < 0: any number */
     const char *completes;     /* what arguments are: "file", "folder", "recording", "command", "shell" or "" */
-    uint64_t options;          /* CLI_BIT() of each */
+    cli_bits options;          /* CLI_BIT() of each */
     const char *summary;       /* one line */
     const char *help;          /* paragraphs, separated by blank lines */
     const char *example;       /* lines that work as they are; may be NULL */
@@ -122,6 +125,9 @@ int cli_run_convert(const cli_settings *s);
 int cli_run_ingest(const cli_settings *s);
 int cli_run_list(const cli_settings *s);
 int cli_run_show(const cli_settings *s);
+int cli_run_search(const cli_settings *s);
+int cli_run_similar(const cli_settings *s);
+int cli_run_reembed(const cli_settings *s);
 int cli_run_export(const cli_settings *s);
 int cli_run_remove(const cli_settings *s);
 int cli_run_compact(const cli_settings *s);

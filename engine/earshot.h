@@ -400,6 +400,70 @@ ES_API void es_tokenizer_close(es_tokenizer *tokenizer);
 ES_API int es_tokenizer_ids(const es_tokenizer *tokenizer, const char *text, size_t bytes, int32_t *ids, size_t room,
                             size_t *n, es_error *error);
 
+/* ---- search: the moment where something was said ---- */
+
+typedef struct es_search_options {
+    size_t size;
+    const char *mode;     /* "meaning", "words"; NULL: both, fused by rank, or words alone where there is no encoder */
+    const char *speaker;  /* only what this person says: a name, or "Speaker 12"; NULL: anybody */
+    const char *in;       /* only in this recording, named as for es_library_find(), or below this folder; NULL: anywhere */
+    const char *after;    /* "12:34": at or after this time of a recording; "2026-05-01": in files of this day or later */
+    const char *before;   /* the same the other way */
+    const char *language; /* only what is said in it: "en"; NULL: any */
+    int limit;            /* hits, at most; 0: 10 */
+} es_search_options;
+#define ES_SEARCH_OPTIONS {.size = sizeof(es_search_options)}
+
+typedef struct es_mark {
+    uint32_t at, bytes; /* of a text */
+} es_mark;
+
+/* A passage that was found; valid inside the call. */
+typedef struct es_match {
+    int rank;                 /* from 1 */
+    const char *id;           /* of the recording */
+    int track;
+    const char *path;         /* where it was seen */
+    int64_t start_ms, end_ms; /* of the passage */
+    int64_t at_ms;            /* where to begin to listen: the sentence with most of the query's words, or the passage */
+    uint32_t at;              /* byte of the text at which that begins */
+    int speaker;              /* in this recording, from 0; -1: not known */
+    const char *speaker_name; /* "" where it is not known who speaks */
+    const char *language;
+    const char *text;         /* not terminated */
+    size_t text_bytes;
+    const es_mark *marks;     /* words of the query in it, in order */
+    size_t n_marks;
+    double score;             /* 1 / (60 + rank) of each ranking, added up */
+    int meaning_rank, words_rank; /* in each ranking, from 1; 0: not among its best */
+    double similarity;        /* cosine of query and passage, where meaning_rank is not 0 */
+    double words_score;       /* BM25, where words_rank is not 0 */
+} es_match;
+
+/* The text encoder that the library's vectors were made with, found in the folder of models by its data. ES_NOT_FOUND, with
+ * a sentence, where there is none or the library has no vectors; ES_BAD_MODEL where options name another: the vectors of two
+ * models are never compared, es_library_reembed() makes new ones. */
+ES_API int es_library_encoder(es_library *library, es_encoder **out, const es_encoder_options *options, es_error *error);
+
+/* Visits the hits, best first; visit returns 0 to go on. query: any bytes. In "words" and where both are searched, "two
+ * words" in quotes are a phrase and the beginning of a word with * behind it stands for all such words. encoder: from
+ * es_library_encoder(), or NULL for words alone. A speaker or recording that is not there is refused with the names that
+ * come near. */
+ES_API int es_library_search(es_library *library, es_encoder *encoder, const char *query, size_t bytes,
+                             const es_search_options *options, int (*visit)(void *user, const es_match *match), void *user,
+                             es_error *error);
+/* Passages that mean what is said at a moment, "FILE@12:34"; that passage itself is not among them. Needs no encoder. */
+ES_API int es_library_similar(es_library *library, const char *moment, const es_search_options *options,
+                              int (*visit)(void *user, const es_match *match), void *user, es_error *error);
+
+/* Gives every recording vectors of the text encoder that options name or ingest would take, recording by recording, without
+ * the media files; recordings of older libraries get their passages, too. Ended at any time it goes on from there when called
+ * again. Until all have theirs, searches go on with the old vectors; those are removed at the end. listen is told
+ * ES_EVENT_PROGRESS before a recording, ES_EVENT_STORED behind one that was made anew, ES_EVENT_FAILED; it may be NULL, as
+ * report may. */
+ES_API int es_library_reembed(es_library *library, const es_encoder_options *options, es_event_fn listen, void *user,
+                              es_ingest_report *report, es_error *error);
+
 /* ---- models, memory, machine ---- */
 
 /* Reads a model as others publish it and writes a pack. to NULL: NAME.pack in the default folder for models. name NULL:
