@@ -17,6 +17,7 @@
 
 #include "base/types.h"
 #include "models/pyannet.h"
+#include "audio/front.h"
 #include "models/speaker.h"
 #include "pipeline/transcribe.h"
 #include "speech/cluster.h"
@@ -26,6 +27,7 @@ typedef struct es_diarize_models {
     es_pyannet *segmentation;
     es_speaker *diarizer;          /* ResNet34 or CAM++ */
     es_speaker *voice;             /* that names voices, where it is another; or NULL */
+    const es_front *front, *voice_front; /* of these two networks; NULL: opened for each recording */
     const es_plda *plda;           /* NULL: community-1 is not to be had */
     es_hash128 space, voice_space; /* data hashes of the networks' packs: whose vectors these are */
 } es_diarize_models;

@@ -44,7 +44,7 @@ static int alone_turns(es_turn **out, size_t *n, const es_diarization *d)
 
 /* Room of one piece. */
 typedef struct work {
-    es_front *front;
+    const es_front *front;
     es_speaker *network;
     float *pcm, *rows, *vector;
     int width;
@@ -96,6 +96,7 @@ int es_diarize_voices(es_diarization *out, const es_diarize_models *m, const es_
 {
     enum { MOST_SAMPLES = PIECE + PIECE / 2 };
     work k = {.network = m->voice};
+    es_front *opened = NULL;
     es_turn *alone = NULL;
     size_t n = 0, speakers = (size_t)out->n_speakers;
     int rc;
@@ -103,7 +104,8 @@ int es_diarize_voices(es_diarization *out, const es_diarize_models *m, const es_
     (void)o;
     if (!m->voice || m->voice == m->diarizer || !speakers) return ES_OK;
     k.width = es_speaker_dims_of(m->voice)->vector;
-    rc = es_front_open(&k.front, es_speaker_front(es_speaker_dims_of(m->voice)), err);
+    rc = m->voice_front ? ES_OK : es_front_open(&opened, es_speaker_front(es_speaker_dims_of(m->voice)), err);
+    k.front = m->voice_front ? m->voice_front : opened;
     if (rc == ES_OK) {
         k.pcm = malloc(MOST_SAMPLES * sizeof *k.pcm);
         k.rows = malloc((MOST_SAMPLES / 160 + 2) * ES_FRONT_BINS * sizeof *k.rows);
@@ -117,7 +119,7 @@ int es_diarize_voices(es_diarization *out, const es_diarize_models *m, const es_
         for (end = first + 1; end < n && alone[end].speaker == alone[first].speaker;) end++;
         rc = voice_of(&k, out->voices.rows + (size_t)alone[first].speaker * (size_t)k.width, sound, alone + first, end - first, err);
     }
-    es_front_close(k.front);
+    es_front_close(opened);
     free(k.pcm), free(k.rows), free(k.vector), free(alone);
     return rc;
 }

@@ -88,7 +88,8 @@ bool es_diarize_anyone(const es_diarize_windows *w)
 
 /* Windows on their way to the network, and what is asked about each. */
 typedef struct batch {
-    es_front *front;
+    const es_front *front;
+    es_front *opened; /* here, where the caller has none */
     float *pcm;    /* room for a window's samples */
     float *rows;   /* [most, 998, 80] */
     int64_t first; /* the recording's row with which the newest window begins; -1: none yet */
@@ -103,23 +104,24 @@ typedef struct batch {
 static void batch_done(batch *b)
 {
     if (!b) return;
-    es_front_close(b->front);
+    es_front_close(b->opened);
     free(b->pcm), free(b->rows), free(b->sounds), free(b->masks), free(b->answers);
     free(b);
 }
 
 /* Enough windows for a few full steps of the network, since those that nobody speaks in do not come here. */
-static int batch_open(batch **out, es_speaker *m, es_err *err)
+static int batch_open(batch **out, es_speaker *m, const es_front *front, es_err *err)
 {
     const es_speaker_dims *dims = es_speaker_dims_of(m);
     int windows = 4 * es_speaker_limits_of(m).rows / ROWS;
     batch *b = calloc(1, sizeof *b);
-    int rc = b ? es_front_open(&b->front, es_speaker_front(dims), err) : ES_OK;
+    int rc = b && !front ? es_front_open(&b->opened, es_speaker_front(dims), err) : ES_OK;
 
     *out = b;
     if (b && rc == ES_OK) {
         b->most = windows < 1 ? 1 : windows > MOST_WINDOWS ? MOST_WINDOWS : windows;
         b->first = -1;
+        b->front = front ? front : b->opened;
         b->pcm = malloc(ES_WINDOW_SAMPLES * sizeof *b->pcm);
         b->rows = malloc((size_t)b->most * ROWS * ES_FRONT_BINS * sizeof *b->rows);
         b->sounds = malloc((size_t)b->most * sizeof *b->sounds);
@@ -177,7 +179,7 @@ int es_diarize_embed(es_diarize_windows *w, const es_diarize_models *m, const es
     double began = seconds();
     size_t slots = (size_t)w->n * SLOTS;
     batch *b = NULL;
-    int rc = batch_open(&b, m->diarizer, err);
+    int rc = batch_open(&b, m->diarizer, m->front, err);
 
     w->width = es_speaker_dims_of(m->diarizer)->vector;
     w->row = malloc((slots + 1) * sizeof *w->row);
