@@ -6,6 +6,9 @@
 
 #include <sys/stat.h>
 
+#include "store/find.h"
+#include "store/index.h"
+
 /* ---- schema and records ---- */
 
 static void write_schema(es_store *s, uint32_t schema)
@@ -273,8 +276,72 @@ static void damage_path(es_txn *x)
     free(r.p);
 }
 
+/* The word "recording", which every segment of these recordings holds. */
+static size_t word_key(uint8_t key[ES_INDEX_KEY_BYTES])
+{
+    static const char term[] = "\1recording";
+    es_key recording = es_key_recording(content_of(1), 0);
+
+    return es_index_key(key, (es_bytes){term, sizeof term - 1}, es_key_bytes(&recording));
+}
+
+static void damage_lost_list(es_txn *x)
+{
+    uint8_t key[ES_INDEX_KEY_BYTES];
+
+    CHECK_INT(es_txn_delete(x, ES_TABLE_WORDS, (es_bytes){key, word_key(key)}, NULL), ES_OK);
+}
+
+static void damage_list(es_txn *x)
+{
+    uint8_t key[ES_INDEX_KEY_BYTES], copy[200];
+    size_t n = word_key(key);
+    es_bytes v;
+
+    CHECK_INT(es_txn_get(x, ES_TABLE_WORDS, (es_bytes){key, n}, &v, NULL), ES_OK);
+    memcpy(copy, v.p, v.n);
+    copy[v.n - 1] ^= 1; /* a place: it still parses */
+    es_txn_put(x, ES_TABLE_WORDS, (es_bytes){key, n}, (es_bytes){copy, v.n}, NULL);
+}
+
+static void damage_foreign_list(es_txn *x)
+{
+    uint8_t key[ES_INDEX_KEY_BYTES];
+    size_t n = word_key(key);
+
+    key[1] = 'q';
+    es_txn_put(x, ES_TABLE_WORDS, (es_bytes){key, n}, (es_bytes){"\1\1\1\1\1\1", 6}, NULL);
+}
+
+static void damage_terms(es_txn *x)
+{
+    es_key k = es_key_recording(content_of(1), 0);
+
+    es_txn_put(x, ES_TABLE_TERMS, es_key_bytes(&k), (es_bytes){"nonsense", 8}, NULL);
+}
+
+static void damage_outline(es_txn *x)
+{
+    es_key k = es_key_recording(content_of(1), 0);
+
+    es_txn_delete(x, ES_TABLE_OUTLINES, es_key_bytes(&k), NULL);
+}
+
+static void damage_totals(es_txn *x)
+{
+    es_key k = es_key_totals();
+
+    es_txn_delete(x, ES_TABLE_META, es_key_bytes(&k), NULL);
+}
+
 static void test_check_finds(void)
 {
+    check_finds("lost list", damage_lost_list, "lost one of its terms");
+    check_finds("list", damage_list, "part of the index is damaged");
+    check_finds("foreign list", damage_foreign_list, "lists, and recordings know of");
+    check_finds("terms", damage_terms, "terms ");
+    check_finds("outline", damage_outline, "knows 0 passages of it, and should know 3");
+    check_finds("totals", damage_totals, "the index counts 0 passages");
     check_finds("text", damage_text, "checksum");
     check_finds("missing", damage_missing, "segment 2 stands where 1 belongs");
     check_finds("count", damage_missing, "has 2 segments");
@@ -372,7 +439,107 @@ static void test_first_format(void)
     CHECK_INT(es_store_get(s, silent, 0, &r, &err), ES_OK);
     CHECK_INT(r.transcript.n_segments, 0);
     es_result_done(&r);
+    es_hit hits[4];
+    size_t n;
+    CHECK(es_store_find_words(s, "say na\xc3\xafve", 10, NULL, 4, hits, &n, &err) == ES_OK, "%s", err.text);
+    CHECK_INT(n, 2); /* it was indexed when it was opened: the word in French, on both tracks; "said" has another stem */
+    CHECK_INT(hits[0].id.media, es_hash_id(first));
     put(s, 1, 2, "/new"); /* it goes on with today's records */
+    check_whole(s);
+    es_store_close(s);
+}
+
+/* What is only read stays as it is: whole, and not to be searched. */
+static void test_first_format_read_only(void)
+{
+    const char *from = es_test_golden("library-1/data.mdb");
+    es_hit hit;
+    es_hash128 space = {{0}};
+    float query[1] = {1};
+    size_t n;
+    es_store *s;
+    es_err err = {0};
+
+    CHECK(from && mkdir(in_folder("lib"), 0755) == 0, "no library");
+    if (!from) return;
+    copy_file(from, in_folder("lib/data.mdb"));
+    s = open_store(in_folder("lib"), ES_STORE_READ_ONLY);
+    if (!s) return;
+    check_whole(s);
+    CHECK_INT(es_store_find_words(s, "said", 4, NULL, 1, &hit, &n, &err), ES_ELIBRARY);
+    CHECK(strstr(err.text, "open it once for writing"), "%s", err.text);
+    CHECK_INT(es_store_find_vectors(s, space, query, 1, NULL, 1, 1, &hit, &n, NULL), ES_ELIBRARY);
+    es_store_close(s);
+}
+
+static void check_found(es_store *s, const char *query, const char *hex, int number, const char *text)
+{
+    es_hash128 content;
+    es_hit hits[4];
+    size_t n;
+    es_found f;
+    es_err err = {0};
+
+    es_hash_parse(&content, hex);
+    CHECK(es_store_find_words(s, query, strlen(query), NULL, 4, hits, &n, &err) == ES_OK, "%s", err.text);
+    CHECK(n == 1 && hits[0].id.media == es_hash_id(content) && hits[0].id.number == (uint32_t)number, "%s: %zu hits", query, n);
+    if (n != 1) return;
+    CHECK(es_store_passage(s, hits[0].id, &f, &err) == ES_OK, "%s", err.text);
+    CHECK_STR(f.text, text);
+    es_found_done(&f);
+}
+
+/* tests/golden/library-2, made by its make.c with the program that first had the format; the values are those there. */
+static void test_second_format(void)
+{
+    const char *from = es_test_golden("library-2/data.mdb");
+    const char *talk = "00112233445566778899aabbccddeeff", *bare = "ffeeddccbbaa99887766554433221100";
+    static const float centers[] = {1, 0, -0.5f, 0.25f, 0, 2, 1.5f, -3}, voices[] = {0.5f, 0.5f, -0.5f, 0.5f, 0, 0, 1, 0};
+    static const float rows[] = {0.5f, 0.5f, 0.5f, 0.5f, 0, -1, 0, 0, 0.5f, -0.5f, 0.5f, -0.5f};
+    static const char *const makers[ES_N_STAGES] = {"whisper-tiny", "segmentation-3.0", "campplus", "ecapa", "minilm"};
+    es_hash128 content, space;
+    es_result r;
+    es_hit hits[4];
+    size_t n;
+    es_store *s;
+    es_check c;
+    es_err err = {0};
+
+    CHECK(from, "tests/golden/library-2/data.mdb is missing");
+    if (!from) return;
+    CHECK(mkdir(in_folder("lib"), 0755) == 0);
+    copy_file(from, in_folder("lib/data.mdb"));
+    s = open_store(in_folder("lib"), 0);
+    if (!s) return;
+    CHECK_INT(es_store_check(s, &c, count_fault, NULL, &err), ES_OK);
+    CHECK(c.faults == 0 && c.recordings == 2 && c.segments == 3 && c.passages == 3, "not what was put in");
+    es_hash_parse(&content, talk);
+    CHECK(es_store_get(s, content, 0, &r, &err) == ES_OK, "%s", err.text);
+    for (int i = 0; i < ES_N_STAGES; i++) CHECK_STR(r.made.by[i].name, makers[i]);
+    CHECK(r.who.n_speakers == 2 && r.who.n_turns == 2 && r.who.n_exclusive == 2 && r.who.n_speech == 1, "counts of who spoke");
+    if (r.who.n_turns == 2 && r.who.n_exclusive == 2 && r.who.n_speech == 1) {
+        CHECK(r.who.turns[1].start_ms == 3500 && r.who.turns[1].end_ms == 9000 && r.who.turns[1].speaker == 1, "a turn");
+        CHECK(r.who.turns[0].end_ms == 4000 && r.who.exclusive[0].end_ms == 3500 && r.who.speech[0].end_ms == 9000, "an end");
+        CHECK(r.who.alone_ms[0] == 3500 && r.who.alone_ms[1] == 5000, "alone");
+    }
+    CHECK(r.who.centers.n == 2 && r.who.centers.width == 4 && !memcmp(r.who.centers.rows, centers, sizeof centers), "centers");
+    CHECK(r.who.voices.n == 2 && r.who.voices.width == 4 && !memcmp(r.who.voices.rows, voices, sizeof voices), "voices");
+    CHECK(r.passages.n == 3 && r.passages.vectors.n == 3 && !memcmp(r.passages.vectors.rows, rows, sizeof rows), "vectors");
+    if (r.passages.n == 3) {
+        const es_passage *p = &r.passages.at[1];
+        CHECK(p->start_ms == 4000 && p->end_ms == 9000 && p->speaker == 1 && p->first_segment == 1 && p->n_segments == 1 &&
+                  !strcmp(p->language, "en") && p->text_bytes == 32 && !memcmp(r.passages.text + p->text_at, "The trains", 10),
+              "the second passage differs");
+    }
+    es_result_done(&r);
+    check_found(s, "train -- sunday", talk, 1, "The trains never run on Sundays.");
+    check_found(s, "\"running late\"", talk, 0, "He was running late.");
+    check_found(s, "\xe6\x9c\xac\xe8\xaa\x9e", talk, 2, "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e");
+    check_found(s, "Haus", bare, 0, " Die alten H\xc3\xa4user.");
+    es_hash_parse(&space, "e0000000000000000000000000000003");
+    CHECK(es_store_find_vectors(s, space, rows + 8, 4, NULL, 0, 4, hits, &n, &err) == ES_OK, "%s", err.text);
+    CHECK(n == 3 && hits[0].id.number == 2 && hits[0].score == 1 && hits[1].score == 0.5f, "%zu hits", n);
+    CHECK_INT(es_store_remove(s, content, 0, &err), ES_OK);
     check_whole(s);
     es_store_close(s);
 }
@@ -383,6 +550,7 @@ int main(int argc, char **argv)
         {"migration", test_migration},         {"schema_without_way", test_schema_without_way},
         {"record_damage", test_record_damage}, {"record_bytes", test_record_bytes},
         {"check_finds", test_check_finds},     {"first_format", test_first_format},
+        {"first_format_read_only", test_first_format_read_only}, {"second_format", test_second_format},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));

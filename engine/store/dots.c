@@ -11,7 +11,7 @@ es_dots es_dots_best(void)
 {
 #if defined(__x86_64__)
     if (es_dots_avx512 && __builtin_cpu_supports("avx512f")) return es_dots_avx512;
-    if (es_dots_avx2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) return es_dots_avx2;
+    if (es_dots_avx2 && __builtin_cpu_supports("avx2")) return es_dots_avx2; /* there is none without F16C */
 #endif
     return es_dots_portable;
 }

@@ -19,7 +19,7 @@
 #include "store/field.h"
 #include "store/half.h"
 
-enum { FORMAT_HALF = 1, MOST_WIDTH = 1 << 20, LANGUAGE_BYTES = 8 };
+enum { SOME = 256, FORMAT_HALF = 1, MOST_WIDTH = 1 << 20, LANGUAGE_BYTES = 8 };
 
 _Static_assert(sizeof(es_outline_row) == 32, "outline rows are on disk as they are in memory");
 
@@ -28,7 +28,6 @@ _Static_assert(sizeof(es_outline_row) == 32, "outline rows are on disk as they a
 int es_record_write_vectors(es_record *r, const es_vectors *v, size_t first, size_t n, es_err *err)
 {
     static const uint8_t zeros[8];
-    uint8_t pair[2];
 
     assert(first <= v->n && n <= v->n - first);
     if (v->width < 1 || v->width > MOST_WIDTH || v->n > UINT32_MAX)
@@ -41,14 +40,17 @@ int es_record_write_vectors(es_record *r, const es_vectors *v, size_t first, siz
     es_field_put_bytes(r, v->space.b, sizeof v->space.b);
     es_field_put_bytes(r, zeros, sizeof zeros);
     assert(r->failed || r->n == ES_VECTORS_HEADER);
-    for (size_t i = first * (size_t)v->width; i < (first + n) * (size_t)v->width; i++) {
-        float x = v->rows[i];
-        if (!(fabsf(x) < 65520.0f))
-            return es_fail(err, ES_EARG, "number %zu of vector %zu is %g, which half precision does not hold",
-                           i % (size_t)v->width, i / (size_t)v->width, (double)x);
-        uint16_t h = es_half_of(x);
-        pair[0] = (uint8_t)h, pair[1] = (uint8_t)(h >> 8);
-        es_field_put_bytes(r, pair, sizeof pair);
+    for (size_t i = first * (size_t)v->width, to = (first + n) * (size_t)v->width, k; i < to; i += k) {
+        uint8_t halves[2 * SOME];
+        for (k = 0; k < SOME && i + k < to; k++) {
+            float x = v->rows[i + k];
+            if (!(fabsf(x) < 65520.0f))
+                return es_fail(err, ES_EARG, "number %zu of vector %zu is %g, which half precision does not hold",
+                               (i + k) % (size_t)v->width, (i + k) / (size_t)v->width, (double)x);
+            uint16_t h = es_half_of(x);
+            halves[2 * k] = (uint8_t)h, halves[2 * k + 1] = (uint8_t)(h >> 8);
+        }
+        es_field_put_bytes(r, halves, 2 * k);
     }
     return es_field_end(r, err);
 }

@@ -1,0 +1,426 @@
+/*
+ * bench_search.c - how fast a library is searched: exactly by vectors, and by words.
+ *
+ *   bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]
+ *
+ * A library is made in a folder of its own below DIR (else TMPDIR, else /tmp) and removed at the end. Vectors are random
+ * ones of unit length, a thousand to a recording. Passages have 60 words drawn by Zipf's law from 100,000, a hundred to a
+ * recording, which is about an hour of speech. Both are written as ingesting writes them, but many recordings to a
+ * transaction, and lists sorted first: what lies in the file is the same.
+ *
+ * The scan is compared with a sum in double over the same vectors, and its rate with that of memcpy on as many threads,
+ * counting the bytes read and the bytes written. Every time is warm: the file is in memory when it is taken.
+ */
+#define _GNU_SOURCE
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/dots.h"
+#include "store/find.h"
+#include "store/half.h"
+#include "store/index.h"
+#include "store/top.h"
+
+enum { ROWS = 1000, K = 10, QUERIES = 3, ROUNDS = 9, PASSAGES = 100, WORDS = 60, VOCABULARY = 100000, ASKED = 100 };
+
+static void must(int rc, const es_err *err)
+{
+    if (rc == ES_OK) return;
+    fprintf(stderr, "bench_search: %s\n", err->text);
+    exit(1);
+}
+
+static void *take(size_t bytes)
+{
+    void *p = malloc(bytes);
+
+    if (p) return p;
+    fprintf(stderr, "bench_search: %zu bytes cannot be had\n", bytes);
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint64_t state = 1;
+
+static uint64_t bits(void) /* splitmix64 */
+{
+    uint64_t z = state += 0x9E3779B97F4A7C15u;
+
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static double uniform(void)
+{
+    return (double)(bits() >> 11) * 0x1p-53;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* ---- vectors ---- */
+
+static void random_row(float *row, int width)
+{
+    double sum = 0;
+
+    for (int i = 0; i < width; i += 2) {
+        uint64_t z = bits();
+        row[i] = (float)(int32_t)(uint32_t)z * 0x1p-31f;
+        if (i + 1 < width) row[i + 1] = (float)(int32_t)(uint32_t)(z >> 32) * 0x1p-31f;
+    }
+    for (int i = 0; i < width; i++) sum += (double)row[i] * (double)row[i];
+    for (int i = 0; i < width; i++) row[i] = (float)((double)row[i] / sqrt(sum));
+}
+
+static void put_vectors(es_store *s, long n, int width, float *const queries[QUERIES], es_top best[QUERIES])
+{
+    es_vectors v = {.space = es_hash_bytes("space", 5), .width = width};
+    es_record r = {0};
+    es_txn *x = NULL;
+    es_err err = {0};
+    long batch = 200000000L / (2L * ROWS * width) + 1;
+
+    v.rows = take((size_t)ROWS * (size_t)width * sizeof *v.rows);
+    for (long at = 0, m = 0; at < n; at += ROWS, m++) {
+        es_hash128 content = es_hash_bytes(&m, sizeof m);
+        es_key key = es_key_recording(content, 0);
+        v.n = (size_t)(n - at < ROWS ? n - at : ROWS);
+        for (size_t i = 0; i < v.n; i++) {
+            float *row = v.rows + i * (size_t)width;
+            random_row(row, width);
+            for (int q = 0; q < QUERIES; q++) {
+                es_scored one = {.id = {es_hash_id(content), 0, (uint32_t)i}};
+                for (int k = 0; k < width; k++) one.score += (double)es_half_value(es_half_of(row[k])) * (double)queries[q][k];
+                es_top_add(&best[q], &one);
+            }
+        }
+        if (!x) must(es_inside_begin(s, true, &x, &err), &err);
+        must(es_inside_put_vectors(x, &r, ES_USE_PASSAGES, es_key_bytes(&key), &v, &err), &err);
+        if (m % batch == batch - 1 || at + ROWS >= n) {
+            must(es_inside_end(s, x, ES_OK, &err), &err);
+            x = NULL;
+        }
+    }
+    es_vectors_done(&v);
+    free(r.p);
+}
+
+typedef struct copying {
+    char *to;
+    const char *from;
+    size_t bytes;
+} copying;
+
+static void *copy(void *user)
+{
+    copying *c = user;
+
+    memcpy(c->to, c->from, c->bytes);
+    return NULL;
+}
+
+/* The best of some rounds, in bytes read and written a second. */
+static double copy_rate(int threads, size_t bytes)
+{
+    char *from = take(bytes), *to = take(bytes);
+    double best = 0;
+
+    memset(from, 1, bytes);
+    memset(to, 2, bytes);
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_t t[64];
+        copying c[64];
+        size_t part = bytes / (size_t)threads;
+        double start = now(), rate;
+        for (int i = 0; i < threads; i++) {
+            c[i] = (copying){to + (size_t)i * part, from + (size_t)i * part, part};
+            pthread_create(&t[i], NULL, copy, &c[i]);
+        }
+        for (int i = 0; i < threads; i++) pthread_join(t[i], NULL);
+        rate = 2 * (double)part * threads / (now() - start);
+        if (rate > best) best = rate;
+    }
+    free(from);
+    free(to);
+    return best;
+}
+
+static int bench_vectors(es_store *s, long n, int width, int threads)
+{
+    float *queries[QUERIES];
+    es_top best[QUERIES];
+    es_hit hits[K];
+    double times[QUERIES * ROUNDS], start, bytes = 2.0 * (double)n * width, rate;
+    size_t found;
+    int wrong = 0, n_times = 0;
+    es_err err = {0};
+    uint64_t all = 0;
+
+    for (int q = 0; q < QUERIES; q++) {
+        queries[q] = take((size_t)width * sizeof(float));
+        random_row(queries[q], width);
+        best[q] = (es_top){.at = take(K * sizeof(es_scored)), .k = K};
+    }
+    start = now();
+    put_vectors(s, n, width, queries, best);
+    printf("vectors    %ld of %d numbers, %.2f GB, written in %.1f s\n", n, width, bytes * 1e-9, now() - start);
+    for (int round = -1; round < ROUNDS; round++) { /* the first warms */
+        for (int q = 0; q < QUERIES; q++) {
+            start = now();
+            must(es_store_find_vectors(s, es_hash_bytes("space", 5), queries[q], width, NULL, threads, K, hits, &found, &err), &err);
+            if (round >= 0) times[n_times++] = now() - start;
+            if (round < 0) es_top_sort(&best[q]);
+            for (size_t i = 0; i < K; i++) {
+                const es_scored *w = &best[q].at[i];
+                bool tie = (i > 0 && fabs(w->score - w[-1].score) < 1e-7) || (i + 1 < K && fabs(w->score - w[1].score) < 1e-7);
+                if (i >= best[q].n) continue;
+                if (i >= found || fabs((double)hits[i].score - w->score) > 1e-6 ||
+                    (!tie && (hits[i].id.media != w->id.media || hits[i].id.number != w->id.number)))
+                    wrong++;
+            }
+            all = 31 * all + es_hash_id(es_hash_bytes(hits, found * sizeof *hits));
+        }
+    }
+    qsort(times, (size_t)n_times, sizeof *times, by_size);
+    rate = copy_rate(threads, bytes < 1e9 ? (size_t)bytes / 64 * 64 : (size_t)1 << 30);
+    printf("scan       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s; memcpy %.1f GB/s on %d threads: %.0f and %.0f %%\n",
+           1e3 * times[n_times / 2], 1e3 * times[0], 1e-9 * bytes / times[n_times / 2], 1e-9 * bytes / times[0], 1e-9 * rate,
+           threads, 100 * bytes / times[n_times / 2] / rate, 100 * bytes / times[0] / rate);
+    printf("exact      %d of %d hits differ from the sums in double; hash %016" PRIx64 "\n", wrong, QUERIES * K * (ROUNDS + 1), all);
+    for (int q = 0; q < QUERIES; q++) {
+        free(queries[q]);
+        free(best[q].at);
+    }
+    return wrong != 0;
+}
+
+/* ---- words ---- */
+
+/* A list on its way into the table: its key, then its value, in `bytes`. */
+typedef struct list {
+    size_t at;
+    uint32_t key, value;
+} list;
+
+typedef struct gathering {
+    uint8_t *bytes;
+    size_t n_bytes, room_bytes;
+    list *lists;
+    size_t n, room;
+    uint8_t recording[RECORDING_BYTES];
+    es_txn *x;
+} gathering;
+
+static void keep(gathering *g, es_bytes term, es_bytes value)
+{
+    if (g->n_bytes + ES_INDEX_KEY_BYTES + value.n > g->room_bytes) {
+        g->room_bytes = 2 * g->room_bytes + value.n + ((size_t)1 << 20);
+        g->bytes = realloc(g->bytes, g->room_bytes);
+    }
+    if (g->n == g->room) {
+        g->room = 2 * g->room + 1024;
+        g->lists = realloc(g->lists, g->room * sizeof *g->lists);
+    }
+    if (!g->bytes || !g->lists) exit(1);
+    size_t key = es_index_key(g->bytes + g->n_bytes, term, (es_bytes){g->recording, sizeof g->recording});
+    memcpy(g->bytes + g->n_bytes + key, value.p, value.n);
+    g->lists[g->n++] = (list){g->n_bytes, (uint32_t)key, (uint32_t)value.n};
+    g->n_bytes += key + value.n;
+}
+
+static int keep_list(void *user, es_bytes term, es_bytes value, es_err *err)
+{
+    (void)err;
+    keep(user, term, value);
+    return ES_OK;
+}
+
+static int keep_terms(void *user, es_bytes record, es_err *err)
+{
+    gathering *g = user;
+
+    return es_txn_put(g->x, ES_TABLE_TERMS, (es_bytes){g->recording, sizeof g->recording}, record, err);
+}
+
+static int by_key(const void *a, const void *b, void *user)
+{
+    const list *x = a, *y = b;
+    const uint8_t *bytes = user;
+    int order = memcmp(bytes + x->at, bytes + y->at, x->key < y->key ? x->key : y->key);
+
+    return order ? order : (x->key > y->key) - (x->key < y->key);
+}
+
+static double zipf[VOCABULARY]; /* the share of the words up to each */
+
+static void make_zipf(void)
+{
+    double sum = 0;
+
+    for (int i = 0; i < VOCABULARY; i++) zipf[i] = sum += 1.0 / (i + 1);
+    for (int i = 0; i < VOCABULARY; i++) zipf[i] /= sum;
+}
+
+static int zipf_word(void)
+{
+    double u = uniform();
+    int from = 0, to = VOCABULARY - 1;
+
+    while (from < to) {
+        int middle = (from + to) / 2;
+        if (zipf[middle] < u) from = middle + 1;
+        else to = middle;
+    }
+    return from;
+}
+
+/* Letters in an order that has nothing to do with how often a word is said. */
+static int write_word(char *p, int word)
+{
+    uint32_t v = (uint32_t)word * 2654435761u % 11881376u; /* 26^5: no two words meet, as the factor is odd and prime to it */
+
+    for (int i = 0; i < 5; i++, v /= 26) p[i] = (char)('a' + v % 26);
+    return 5;
+}
+
+static void put_words(es_store *s, long passages)
+{
+    gathering g = {.n = 0};
+    es_record r = {0};
+    es_totals totals = {0};
+    es_err err = {0};
+    char *text = take((size_t)PASSAGES * WORDS * 6);
+    size_t batch = 0;
+
+    must(es_inside_begin(s, true, &g.x, &err), &err);
+    for (long at = 0, m = 0; at < passages; at += PASSAGES, m++) {
+        es_index_text texts[PASSAGES];
+        es_outline_row rows[PASSAGES] = {{0}};
+        es_index_sink sink = {.list = keep_list, .terms = keep_terms, .user = &g};
+        es_key key = es_key_recording(es_hash_bytes(&m, sizeof m), 0);
+        char *p = text;
+        memcpy(g.recording, key.b, sizeof g.recording);
+        for (int i = 0; i < PASSAGES; i++) {
+            texts[i].p = p;
+            for (int k = 0; k < WORDS; k++) {
+                p += write_word(p, zipf_word());
+                *p++ = ' ';
+            }
+            texts[i].n = (size_t)(p - texts[i].p);
+        }
+        must(es_index_make(texts, PASSAGES, rows, &r, &sink, &err), &err);
+        must(es_record_write_outline(&r, rows, PASSAGES, false, &err), &err);
+        must(es_txn_put(g.x, ES_TABLE_OUTLINES, (es_bytes){g.recording, sizeof g.recording}, (es_bytes){r.p, r.n}, &err), &err);
+        totals.passages += PASSAGES;
+        totals.words += (uint64_t)PASSAGES * WORDS;
+    }
+    qsort_r(g.lists, g.n, sizeof *g.lists, by_key, g.bytes);
+    for (size_t i = 0; i < g.n; i++) {
+        const list *l = &g.lists[i];
+        must(es_txn_append(g.x, ES_TABLE_WORDS, (es_bytes){g.bytes + l->at, l->key},
+                           (es_bytes){g.bytes + l->at + l->key, l->value}, &err), &err);
+        batch += l->key + l->value + 8;
+        if (batch < (size_t)64 << 20) continue;
+        must(es_inside_end(s, g.x, ES_OK, &err), &err);
+        must(es_inside_begin(s, true, &g.x, &err), &err);
+        batch = 0;
+    }
+    must(es_record_write_totals(&r, &totals, &err), &err);
+    must(es_inside_put_record(g.x, ES_TABLE_META, es_key_totals(), &r, &err), &err);
+    must(es_inside_end(s, g.x, ES_OK, &err), &err);
+    printf("passages   %ld of %d words in recordings of %d: %zu lists of %.1f bytes with their keys\n", passages, WORDS, PASSAGES, g.n,
+           (double)g.n_bytes / (double)g.n);
+    free(g.bytes);
+    free(g.lists);
+    free(text);
+    free(r.p);
+}
+
+static void bench_words(es_store *s, long passages)
+{
+    double times[ASKED], start = now();
+    char queries[ASKED][32];
+    es_hit hits[K];
+    size_t found;
+    uint64_t all = 0;
+    es_err err = {0};
+
+    make_zipf();
+    put_words(s, passages);
+    printf("           written in %.1f s\n", now() - start);
+    for (int q = 0; q < ASKED; q++) {
+        char *p = queries[q];
+        for (int k = 0; k < 2 + q % 2; k++) {
+            p += write_word(p, zipf_word());
+            *p++ = ' ';
+        }
+        *p = 0;
+    }
+    for (int round = 0; round < 2; round++) {
+        for (int q = 0; q < ASKED; q++) {
+            start = now();
+            must(es_store_find_words(s, queries[q], strlen(queries[q]), NULL, K, hits, &found, &err), &err);
+            times[q] = now() - start;
+            all = 31 * all + es_hash_id(es_hash_bytes(hits, found * sizeof *hits));
+        }
+    }
+    qsort(times, ASKED, sizeof *times, by_size);
+    printf("words      %d queries of 2 and 3 words: median %.2f ms, 9 of 10 below %.2f ms, longest %.2f ms; hash %016" PRIx64 "\n",
+           ASKED, 1e3 * times[ASKED / 2], 1e3 * times[ASKED * 9 / 10], 1e3 * times[ASKED - 1], all);
+}
+
+int main(int argc, char **argv)
+{
+    long vectors = 200000, passages = 200000;
+    int width = 1536, threads = (int)sysconf(_SC_NPROCESSORS_ONLN), wrong = 0;
+    const char *below = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    char dir[4096];
+    es_store *s = NULL;
+    es_err err = {0};
+
+    for (int i = 1; i < argc; i += 2) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--vectors")) vectors = strtol(value, NULL, 10);
+        else if (!strcmp(argv[i], "--passages")) passages = strtol(value, NULL, 10);
+        else if (!strcmp(argv[i], "--width")) width = (int)strtol(value, NULL, 10);
+        else if (!strcmp(argv[i], "--threads")) threads = (int)strtol(value, NULL, 10);
+        else if (!strcmp(argv[i], "--folder")) below = value;
+        else {
+            fprintf(stderr, "usage: bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]\n");
+            return 2;
+        }
+    }
+    if (vectors < 0 || passages < 0 || width < 1 || threads < 1 || threads > 64) return 2;
+    snprintf(dir, sizeof dir, "%s/earshot-bench-XXXXXX", below);
+    if (!mkdtemp(dir)) {
+        perror(dir);
+        return 1;
+    }
+    if (es_store_open(&s, dir, ES_STORE_CREATE, &err) == ES_OK) {
+        if (vectors) wrong = bench_vectors(s, vectors, width, threads);
+        if (passages) bench_words(s, passages);
+    }
+    es_store_close(s);
+    es_folder_remove(dir);
+    must(err.code, &err);
+    return wrong;
+}
