@@ -671,6 +671,35 @@ static void another_model(void)
     (void)h;
 }
 
+/* A recording that another encoder was at work on: found by its words, and that is said. */
+static void two_models(void)
+{
+    if (!setup()) return;
+    second_model();
+    es_store *s = open_library(0);
+    es_embedding *e = encoder("minilm32");
+    talk t = talks[BREAD];
+    t.path = "/media/more/loaf.mp3";
+    if (s && e) put(s, &t, e);
+    es_embedding_close(e);
+    es_store_close(s);
+    count_spaces();
+    CHECK_INT(spaces_seen, 2);
+    check_first("", "shipwreck rescue", "/media/news/harbour.ogg", label(&talks[HARBOUR], 0));
+    check_says("err", "1 of 6 recordings are found by their words alone; `earshot reembed`");
+    hit h[20];
+    RUN(0, NULL, "search --json -L library --models models --mode meaning --in loaf.mp3 yeast");
+    CHECK_INT(hits_of(h, 20), 0);
+    RUN(0, NULL, "search --json -L library --models models --in loaf.mp3 yeast");
+    CHECK_INT(hits_of(h, 20), 1);
+    RUN(1, "reembed", "similar -L library loaf.mp3@0:02");
+    RUN(0, NULL, "reembed -L library --models models --embedder minilm");
+    check_says("out", "6 recordings: 1 made anew, 5 were so already");
+    count_spaces();
+    CHECK_INT(spaces_seen, 1);
+    CHECK_INT(vectors_seen, PASSAGES + 1);
+}
+
 /* What an older version stored has no passages: words are found in its segments, meaning after reembed. */
 static void older_library(void)
 {
@@ -748,6 +777,7 @@ int main(int argc, char **argv)
         {"any_query", any_query},
         {"empty_and_missing", empty_and_missing},
         {"another_model", another_model},
+        {"two_models", two_models},
         {"older_library", older_library},
         {"killed", killed},
     };

@@ -181,7 +181,9 @@ static void check_telling(const char *query, const char *want)
 static void telling(void)
 {
     check_telling("where did they live as children", "live children");
-    check_telling("What's the Budget?", "What's Budget?");
+    check_telling("What's the Budget?", "Budget?");
+    check_telling("I'm sure they don't know Anna's brother", "sure know Anna brother");
+    check_telling("Anna\xE2\x80\x99s didn\xE2\x80\x99t", "Anna");
     check_telling("to be or not to be", "to be or not to be");
     check_telling("\"to be\" or who", "\"to be\"");
     check_telling("who! -- (the) cat", "cat");

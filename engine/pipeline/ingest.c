@@ -31,6 +31,7 @@
 #include "base/json.h"
 #include "media/decode.h"
 #include "pipeline/meaning.h"
+#include "pipeline/search.h"
 #include "pipeline/names.h"
 #include "pipeline/walk.h"
 #include "store/claim.h"
@@ -573,6 +574,7 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     }
     if (rc == ES_OK && !es_store_tmp(job->store))
         rc = es_fail(err, ES_ELIBRARY, "the library is open for reading only, and nothing can be added to it");
+    if (rc == ES_OK) es_search_note_space(job->store, es_session_embedding(job->session));
     if (rc == ES_OK) rc = es_claims_open(&w.claims, es_store_dir(job->store), err);
     if (rc == ES_OK) rc = each_file(&w, put_off, err);
     /* Also after an end by the user: whoever is in the library is to have a name. */

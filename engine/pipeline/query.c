@@ -51,14 +51,31 @@ bool es_query_next(es_query_piece *out, const char *query, size_t n, size_t *at)
     return true;
 }
 
+/* Bytes of the word without what an apostrophe adds to it: 's 'm 'd 't 're 've 'll. *negated: it was n't. */
+static size_t without_ending(const char *text, size_t n, bool *negated)
+{
+    for (size_t letters = 1; letters <= 2; letters++) {
+        size_t sign = n > letters + 1 && text[n - letters - 1] == '\'' ? 1
+                      : n > letters + 3 && !memcmp(text + n - letters - 3, "\xE2\x80\x99", 3) ? 3 : 0;
+        if (!sign) continue;
+        *negated = letters == 1 && (text[n - 1] == 't' || text[n - 1] == 'T');
+        return n - letters - sign;
+    }
+    *negated = false;
+    return n;
+}
+
 bool es_query_is_common(const es_query_piece *p)
 {
     char word[LONGEST + 1];
     size_t n = p->bytes, low = 0, high = sizeof common / sizeof *common;
     const char *text = p->text;
+    bool negated;
 
     while (n && ispunct((unsigned char)*text) && *text != '"') text++, n--;
     while (n && ispunct((unsigned char)text[n - 1]) && text[n - 1] != '*' && text[n - 1] != '"') n--;
+    n = without_ending(text, n, &negated);
+    if (negated) return true; /* didn't, won't, can't: there are no others */
     if (!n || n > LONGEST) return n == 0; /* signs alone are no word */
     for (size_t i = 0; i < n; i++) word[i] = (char)tolower((unsigned char)text[i]);
     word[n] = 0;
@@ -78,7 +95,9 @@ size_t es_query_telling(char *out, const char *query, size_t n)
     size_t at = 0, bytes = 0;
 
     while (es_query_next(&p, query, n, &at)) {
+        bool negated;
         if (es_query_is_common(&p)) continue;
+        if (p.text[0] != '"') p.bytes = without_ending(p.text, p.bytes, &negated); /* else the s were a word of its own */
         /* Pieces that touch, as in say"cheese", have a blank in place of nothing: both had a byte each, so there is room. */
         if (bytes && bytes + p.bytes < n) out[bytes++] = ' ';
         memcpy(out + bytes, p.text, p.bytes);

@@ -16,11 +16,12 @@
 #define _GNU_SOURCE
 #include "pipeline/search.h"
 
-#include <math.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "pipeline/fuse.h"
 #include "pipeline/moment.h"
 #include "pipeline/names.h"
@@ -30,8 +31,8 @@
 
 enum { HITS = 10, DEPTH = 100, MOST_DEPTH = 10000, MARKS = 256, WEIGHED_WORDS = 16 };
 
-/* The part of the words' weight that a passage must have. */
-#define FAIR_PART (1.0 / 3)
+/* The part of the words' weight that a passage must have: two of five equal words are enough, one of three is not. */
+#define FAIR_PART 0.4
 
 typedef struct asking {
     es_store *s;
@@ -149,6 +150,35 @@ static bool same(es_hash128 a, es_hash128 b)
     return !memcmp(&a, &b, sizeof a);
 }
 
+static int count_recording(void *user, const es_entry *e)
+{
+    *(uint64_t *)user += e->n_words > 0 || e->n_passages > 0;
+    return 0;
+}
+
+/* What has no vectors in the space is not found by meaning: whoever searches should know. */
+static void note_coverage(es_store *s, const es_text_space *space)
+{
+    uint64_t all = 0;
+
+    if (es_store_list(s, count_recording, &all, NULL) == ES_OK && all > space->n_recordings)
+        es_log(ES_LOG_NOTE, "%" PRIu64 " of %" PRIu64 " recordings are found by their words alone; `earshot reembed` makes their vectors",
+               all - space->n_recordings, all);
+}
+
+void es_search_note_space(es_store *s, const es_embedding *e)
+{
+    es_text_space space;
+    char of[100];
+
+    if (!e || !es_embedding_has_tokens(e) || es_search_space(s, &space, NULL) != ES_OK || !space.n_vectors) return;
+    if (same(es_embedding_space(e), space.space)) return;
+    es_log(ES_LOG_NOTE,
+           "the library's vectors are those of %s, and %s makes others: what is taken in now is found by its words alone until "
+           "`earshot reembed` makes all vectors anew",
+           maker_of(s, space.space, of, sizeof of), es_embedding_name(e));
+}
+
 int es_search_encoder(es_store *s, es_embedding **out, const es_embedding_options *o, es_err *err)
 {
     es_embedding_options chosen = *o;
@@ -164,7 +194,11 @@ int es_search_encoder(es_store *s, es_embedding **out, const es_embedding_option
                        es_printable(shown, sizeof shown, es_store_dir(s)));
     if (o->model) {
         rc = es_embedding_open(out, o, err);
-        if (rc != ES_OK || same(es_embedding_space(*out), space.space)) return rc;
+        if (rc != ES_OK) return rc;
+        if (same(es_embedding_space(*out), space.space)) {
+            note_coverage(s, &space);
+            return ES_OK;
+        }
         const char *name = es_embedding_name(*out);
         rc = es_fail(err, ES_EMODEL,
                      "the library's vectors are those of %s (%d numbers), and %s makes others (%d): they cannot be compared; "
@@ -185,6 +219,7 @@ int es_search_encoder(es_store *s, es_embedding **out, const es_embedding_option
                      maker_of(s, space.space, of, sizeof of), es_printable(shown, sizeof shown, o->models));
     chosen.models = path;
     if (rc == ES_OK) rc = es_embedding_open(out, &chosen, err);
+    if (rc == ES_OK) note_coverage(s, &space);
     es_packs_done(&packs);
     return rc;
 }

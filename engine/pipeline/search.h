@@ -47,5 +47,7 @@ int es_search_space(es_store *s, es_text_space *out, es_err *err);
 /* The encoder of that space, from a folder of packs: o->model names one, or the one that fits is found. ES_ENOTFOUND where the
  * library has no vectors or the pack is not there, ES_EMODEL where the one that was named makes others. */
 int es_search_encoder(es_store *s, es_embedding **out, const es_embedding_options *o, es_err *err);
+/* Notes that what e makes cannot be compared with what the library has, where that is so; e may be NULL. For ingest. */
+void es_search_note_space(es_store *s, const es_embedding *e);
 
 #endif
