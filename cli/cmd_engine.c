@@ -17,7 +17,7 @@ void cli_engine_options(es_engine_options *out, const cli_settings *s)
     *out = (es_engine_options)ES_ENGINE_OPTIONS;
     out->models = s->models;
     out->asr = s->asr;
-    out->sequential = !s->with; /* files are listened to one window after the other */
+    out->sequential = s->sequential;
     out->least = s->min;
     out->segmentation = s->segmentation;
     out->diarizer = s->diarizer;
@@ -54,6 +54,7 @@ void cli_speech_options(es_speech_options *out, const cli_settings *s)
     out->prompt = s->prompt;
     out->temperature = s->temperature;
     out->no_words = s->words && !strcmp(s->words, "off");
+    out->sequential = s->sequential;
     out->seek_words = s->seek && !strcmp(s->seek, "words");
     out->diarization = s->diarization;
     out->speakers = s->speakers;

@@ -128,6 +128,7 @@ typedef struct es_speech_options {
     const char *speakers;   /* how many people speak: "2", "2-5"; NULL: not known */
     double step;            /* seconds between the windows in which speakers are looked for; <= 0: 1 */
     bool no_fast_path;      /* tell speakers apart also where one enrolled person speaks alone */
+    bool sequential;        /* one recording after the other, each window where the last one's text ended */
 } es_speech_options;
 #define ES_SPEECH_OPTIONS {.size = sizeof(es_speech_options), .temperature = -1}
 

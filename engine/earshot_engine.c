@@ -11,6 +11,7 @@
 #include "door.h"
 #include "library.h"
 #include "media/decode.h"
+#include "pipeline/batch.h"
 #include "pipeline/bench.h"
 #include "pipeline/bench_voices.h"
 #include "pipeline/ingest.h"
@@ -56,6 +57,7 @@ static int speech_options(es_transcribe_options *out, es_hear_options *hear, con
     out->prompt = o.prompt;
     out->words = !o.no_words;
     out->seek_words = o.seek_words && !o.no_words;
+    out->sequential = o.sequential;
     if (o.task && !strcmp(o.task, "translate")) out->translate = true;
     else if (o.task && strcmp(o.task, "transcribe"))
         return es_fail(err, ES_EARG, "the task is transcribe or translate, not %s",
@@ -283,7 +285,9 @@ static int hear_and_transcribe(es_session *session, es_result *r, const es_sound
         o->speech = r->who.speech ? r->who.speech : &nowhere;
         o->n_speech = r->who.n_speech;
     }
-    if (rc == ES_OK) rc = es_transcribe(es_session_transcriber(session), sound, o, &r->transcript, err);
+    if (rc == ES_OK)
+        rc = es_batch_serves(o) ? es_batch_one(es_session_whisper(session), es_session_bpe(session), sound, o, &r->transcript, err)
+                                : es_transcribe(es_session_transcriber(session), sound, o, &r->transcript, err);
     if (rc == ES_OK) rc = es_hear_words(h, r, err);
     es_hear_close(h);
     return rc;

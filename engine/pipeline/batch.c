@@ -461,7 +461,7 @@ static int fill_some(es_batch *b, bool *any)
         *s = (slot){.state = SLOT_VOTED, .r = r, .c = c, .frames = frames};
         r->busy++;
         b->sounds[n] =
-            (es_whisper_window){.pcm = pcm, .frames = frames, .top = NAN, .fill = NAN, .slot = (int)(s - b->slots)};
+            (es_whisper_window){.pcm = pcm, .frames = frames, .top = NAN, .fill = 0, .slot = (int)(s - b->slots)};
         taken[n++] = s;
     }
     if (rc != ES_OK || n == 0) return rc;
@@ -532,7 +532,7 @@ static int steps(es_batch *b)
 
 bool es_batch_serves(const es_transcribe_options *o)
 {
-    return !o->previous_text && !o->seek_words;
+    return !o->sequential && !o->previous_text && !o->seek_words;
 }
 
 static void add_figures(es_batch_figures *to, const es_batch_figures *f)
@@ -610,4 +610,56 @@ void es_batch_close(es_batch *b)
     free(b->pcm);
     free(b->sounds);
     free(b);
+}
+
+/* ---- one alone ---- */
+
+typedef struct only {
+    es_batch_file file;
+    const es_transcribe_options *o;
+    bool given;
+} only;
+
+static int give_it(void *user, bool wait, es_batch_file **file, es_err *err)
+{
+    only *it = user;
+
+    (void)wait, (void)err;
+    *file = it->given ? NULL : &it->file;
+    it->given = true;
+    return ES_OK;
+}
+
+static int take_it(void *user, es_batch_file *file, int rc, const es_err *why, es_err *err)
+{
+    (void)user, (void)file;
+    return rc == ES_OK ? ES_OK : es_fail(err, rc, "%s", why->text);
+}
+
+static int tell_it(void *user, es_batch_file *file, int64_t done_ms, int64_t all_ms)
+{
+    const es_transcribe_options *o = ((only *)user)->o;
+
+    (void)file;
+    return o->progress ? o->progress(o->user, "transcribing", done_ms, all_ms) : 0;
+}
+
+int es_batch_one(es_whisper *m, const es_bpe *bpe, const es_sound *sound, const es_transcribe_options *o,
+                 es_transcript *to, es_err *err)
+{
+    only it = {.file = {.sound = *sound, .content = o->content, .speech = o->speech, .n_speech = o->n_speech, .to = to},
+               .o = o};
+    const es_batch_source source = {give_it, take_it, tell_it, &it};
+    es_batch_figures figures = {0};
+    es_batch *b = NULL;
+    int rc = es_batch_open(&b, m, bpe, err);
+
+    if (rc == ES_OK) rc = es_batch_run(b, o, &source, &figures, err);
+    if (rc == ES_OK && o->times) {
+        o->times->encode += figures.times.encode, o->times->decode += figures.times.decode;
+        o->times->align += figures.times.align, o->times->windows += figures.times.windows;
+        o->times->attempts += figures.times.attempts, o->times->tokens += figures.times.tokens;
+    }
+    es_batch_close(b);
+    return rc;
 }

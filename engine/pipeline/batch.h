@@ -56,4 +56,8 @@ void es_batch_close(es_batch *b); /* accepts NULL */
 int es_batch_run(es_batch *b, const es_transcribe_options *o, const es_batch_source *source, es_batch_figures *figures,
                  es_err *err);
 
+/* One recording alone, with the speech, content, progress and times of o: what es_transcribe() is for the other way. */
+int es_batch_one(es_whisper *m, const es_bpe *b, const es_sound *sound, const es_transcribe_options *o,
+                 es_transcript *to, es_err *err);
+
 #endif

@@ -1,5 +1,5 @@
 /*
- * ingest.h - the walk: media files in, their words in the library.
+ * ingest.h - media files in; their words, speakers and meaning in the library.
  *
  * Every file goes through the same steps - read for its hash, looked up, decoded, transcribed, stored - and is in the
  * library either whole or not at all. A file that fails is told and passed over; what makes every file fail (no memory
@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "pipeline/batch.h"
 #include "pipeline/hear.h"
 #include "pipeline/session.h"
 #include "pipeline/transcribe.h"
@@ -62,12 +63,14 @@ typedef struct es_ingest_tally {
     double decode_seconds, hear_seconds, speech_seconds, store_seconds; /* of the stages, over all files */
     es_diarize_times heard;                                             /* inside hear */
     es_transcribe_times times;                                          /* inside speech */
+    es_batch_figures batch;                                             /* the same where recordings go side by side */
 } es_ingest_tally;
 
 /* ES_OK also when files failed. tally may be NULL. */
 int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_ingest_tally *tally, es_err *err);
 
 /* The settings that can change a result, as canonical JSON; the caller frees. NULL without memory. */
-char *es_ingest_settings(const es_session *s, const es_transcribe_options *speech, const es_hear_options *hear);
+char *es_ingest_settings(const es_session *s, const es_transcribe_options *speech, const es_hear_options *hear,
+                         bool sequential);
 
 #endif

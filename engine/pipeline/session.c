@@ -367,6 +367,11 @@ es_embedding *es_session_embedding(es_session *s)
     return s->embedding;
 }
 
+es_whisper *es_session_whisper(es_session *s)
+{
+    return s->ready ? s->lineup.at[s->at[ES_STAGE_ASR]]->whisper : NULL;
+}
+
 es_transcriber *es_session_transcriber(es_session *s)
 {
     return s->transcriber;

@@ -59,6 +59,7 @@ es_embedding *es_session_embedding(es_session *s);
 
 /* ---- known once ready; NULL where the stage has no pack ---- */
 es_transcriber *es_session_transcriber(es_session *s);
+es_whisper *es_session_whisper(es_session *s);
 es_pyannet *es_session_pyannet(es_session *s);
 /* Of ES_STAGE_DIARIZER or ES_STAGE_VOICE: the same one where both are served by one pack. */
 es_speaker *es_session_speaker(es_session *s, enum es_stage stage);

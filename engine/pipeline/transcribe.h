@@ -41,6 +41,7 @@ typedef struct es_transcribe_times {
 typedef struct es_transcribe_options {
     const char *language; /* code or name; NULL or "auto": of the first window with speech; "each": of every window */
     bool translate;       /* into English */
+    bool sequential;      /* for ingest: one recording and one window after the other, as es_transcribe() always does */
     const char *prompt;   /* words that every window is told before it: names, spelling. NULL: none */
     bool previous_text;   /* each window is told what was said before it; helps style, and lets loops travel */
     bool timestamps;      /* false: windows of 30 s, one segment each */
