@@ -1,121 +1,13 @@
 /*
- * pieces.cu - ops over packed pieces of different lengths: convolution over bands and frames, a scale and shift of rows,
- * means of segments, gates, statistics.
+ * pieces.cu - ops over packed pieces of different lengths: a scale and shift of rows, means of segments, gates, statistics.
  *
- * The convolution is a product whose left side is gathered while it is loaded: a block makes 64 rows (bands of frames) of 32
- * outputs, its threads 4 by 2 of them, from slices of 32 inputs in shared memory. Every output is one chain over the inputs
- * in ascending order, so a piece has the same bits wherever it stands. Sums over a piece are likewise its own: one thread a
- * channel for a segment, 8 warps by turns for statistics.
+ * Sums over a piece are its own, so that it has the same bits wherever it stands: one thread a channel for a segment, 8 warps
+ * by turns for statistics. The convolution over pieces is in conv.cu.
  */
-#include "kernels/cuda.cuh"
+#include "kernels/pieces.cuh"
 #include "kernels/reduce.cuh"
 
-enum { ROWS = 64, COLS = 32, DEPTH = 32, PITCH = DEPTH + 1, THREADS = 256, LANES = 32, WARPS = 8 };
-
-/* The piece that row r belongs to. */
-static __device__ __forceinline__ int piece_of(const int32_t *bounds, int S, int r)
-{
-    int low = 0, high = S - 1;
-
-    while (low < high) {
-        int mid = (low + high + 1) / 2;
-        if (bounds[mid] <= r) low = mid;
-        else high = mid - 1;
-    }
-    return low;
-}
-
-static __device__ __forceinline__ float piece_act(float v, int act)
-{
-    return act == ES_ACT_LEAKY ? (v > 0 ? v : 0.01f * v) : act == ES_ACT_RELU ? (v > 0 ? v : 0) : act == ES_ACT_TANH ? tanhf(v) : v;
-}
-
-static int act_is_known(es_device *d, const char *what, es_act act)
-{
-    if (act == ES_ACT_NONE || act == ES_ACT_LEAKY || act == ES_ACT_RELU || act == ES_ACT_TANH) return 1;
-    es_cuda_keep_fault(d, what, "an activation that is not relu, leaky or tanh", 1);
-    return 0;
-}
-
-/* ---- convolution ---- */
-
-template <class T, class W>
-static __global__ void conv_taps(T *y, const T *x, const W *w, int O, int I, const float *bias, const int32_t *from, const int32_t *to,
-                                 int S, int N, int F, int bands, es_taps k, int act, int add)
-{
-    ES_SHARED(float, a, ROWS *PITCH);
-    ES_SHARED(float, b, COLS *PITCH);
-    ES_SHARED(int, start, ROWS);  /* of the row's piece in x; -1 for a row that is not there */
-    ES_SHARED(int, frames, ROWS); /* of that piece */
-    ES_SHARED(int, time, ROWS);   /* of the row's first tap */
-    ES_SHARED(int, band, ROWS);
-    int tid = (int)threadIdx.x, o0 = (int)blockIdx.y * COLS, r0 = (tid / 16) * 4, c0 = (tid % 16) * 2;
-    size_t first = (size_t)blockIdx.x * ROWS, live = (size_t)min(to[S], N) * (size_t)bands;
-    float sum[4][2] = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
-
-    if (first >= live) return;
-    if (tid < ROWS) {
-        start[tid] = -1;
-        if (first + (size_t)tid < live) {
-            int row = (int)((first + (size_t)tid) / (size_t)bands), s = piece_of(to, S, row);
-            start[tid] = from[s];
-            frames[tid] = from[s + 1] - from[s];
-            time[tid] = (row - to[s]) * k.stride_t - k.Kt / 2 * k.dilation;
-            band[tid] = (int)((first + (size_t)tid) % (size_t)bands) * k.stride_f - k.Kf / 2;
-        }
-    }
-    ES_SYNC();
-    for (int k0 = 0; k0 < I; k0 += DEPTH) {
-        int i = k0 + tid % DEPTH, tap = i / k.C, c = i % k.C;
-        for (int r = tid / DEPTH; r < ROWS; r += THREADS / DEPTH) {
-            float v = 0;
-            if (i < I && start[r] >= 0) {
-                int t = time[r] + tap % k.Kt * k.dilation, f = band[r] + tap / k.Kt;
-                if (k.reflect) t = t < 0 ? -t : t < frames[r] ? t : 2 * (frames[r] - 1) - t;
-                if (t >= 0 && t < frames[r] && f >= 0 && f < F)
-                    v = es_load(x + ((size_t)(start[r] + t) * (size_t)F + (size_t)f) * (size_t)k.C + c);
-            }
-            a[r * PITCH + tid % DEPTH] = v;
-        }
-        for (int o = tid / DEPTH; o < COLS; o += THREADS / DEPTH)
-            b[o * PITCH + tid % DEPTH] = i < I && o0 + o < O ? es_load(w + (size_t)(o0 + o) * (size_t)I + i) : 0.0f;
-        ES_SYNC();
-        int depth = min((int)DEPTH, I - k0);
-        for (int q = 0; q < depth; q++) {
-            float u = b[c0 * PITCH + q], v = b[(c0 + 1) * PITCH + q];
-            ES_UNROLL
-            for (int r = 0; r < 4; r++) {
-                float left = a[(r0 + r) * PITCH + q];
-                sum[r][0] = fmaf(left, u, sum[r][0]);
-                sum[r][1] = fmaf(left, v, sum[r][1]);
-            }
-        }
-        ES_SYNC();
-    }
-    for (int r = 0; r < 4; r++)
-        for (int c = 0; c < 2; c++) {
-            size_t row = first + (size_t)(r0 + r);
-            int o = o0 + c0 + c;
-            if (row >= live || o >= O) continue;
-            T *to_y = y + row * (size_t)O + o;
-            float v = sum[r][c] + (bias ? bias[o] : 0.0f);
-            if (add) v += es_load(to_y);
-            es_store(to_y, piece_act(v, act));
-        }
-}
-
-void es_cuda_conv2d(es_device *d, es_dtype t, void *y, const void *x, es_matrix W, const float *b, const int32_t *from,
-                    const int32_t *to, int S, int N, int F, es_taps k, es_act act, bool add)
-{
-    int bands = (F - 1) / k.stride_f + 1;
-    dim3 grid((unsigned)(((size_t)N * (size_t)bands + ROWS - 1) / ROWS), (unsigned)((W.O + COLS - 1) / COLS));
-
-    if (N == 0 || S == 0 || !act_is_known(d, "conv2d", act)) return;
-    ES_SWITCH_FLOAT(t, T,
-                    ES_SWITCH_FLOAT(W.dtype, WT,
-                                    ES_LAUNCH(d, (conv_taps<T, WT>), grid, THREADS, 0, (T *)y, (const T *)x, (const WT *)W.p, W.O, W.I, b,
-                                              from, to, S, N, F, bands, k, (int)act, (int)add)))
-}
+enum { THREADS = 256, LANES = 32, WARPS = 8 };
 
 /* ---- scale and shift ---- */
 

@@ -34,7 +34,8 @@ static const struct {
              {8, 33, {32, 3, 3, 2, 1, 1, false}, ES_ACT_RELU, false, true},  {5, 32, {32, 3, 3, 1, 1, 1, false}, ES_ACT_RELU, true, true},
              {6, 17, {12, 1, 1, 2, 1, 1, false}, ES_ACT_NONE, false, true},  {1, 40, {70, 1, 5, 1, 2, 1, false}, ES_ACT_LEAKY, false, true},
              {1, 32, {24, 1, 3, 1, 1, 2, false}, ES_ACT_NONE, false, false}, {4, 8, {3, 3, 3, 2, 2, 1, false}, ES_ACT_NONE, true, false},
-             {1, 24, {40, 1, 5, 1, 1, 1, true}, ES_ACT_RELU, false, true}, {1, 8, {8, 1, 3, 1, 1, 4, true}, ES_ACT_RELU, false, true}};
+             {1, 24, {40, 1, 5, 1, 1, 1, true}, ES_ACT_RELU, false, true}, {1, 8, {8, 1, 3, 1, 1, 4, true}, ES_ACT_RELU, false, true},
+             {3, 72, {16, 3, 3, 2, 2, 1, false}, ES_ACT_RELU, false, true}, {9, 32, {40, 3, 3, 1, 1, 1, false}, ES_ACT_RELU, true, true}};
 
 static void conv2d_one(es_rig *r, int shape, int packing, es_dtype t, es_dtype wt)
 {

@@ -7,7 +7,7 @@
  *
  * Wang, Liang, Wang et al., "WeSpeaker: A Research and Production Oriented Speaker Embedding Learning Toolkit" (2023). The
  * convolutions see the whole piece; who is meant is said by weights at the very end, so one pass serves all speakers of a
- * window. Everything is f32 on every backend; an answer has the same bits in any company.
+ * window. An answer has the same bits in any company.
  */
 #ifndef ES_RESNET34_H
 #define ES_RESNET34_H

@@ -77,10 +77,11 @@ static const es_weight *look_up(es_bind *b, const char *name)
     return t;
 }
 
-static void bind_matrix(es_bind *b, es_matrix *out, int O, int I, bool f32, const char *name)
+/* force: the dtype on the device; ES_N_DTYPES: what the pack stores. */
+static void bind_matrix(es_bind *b, es_matrix *out, int O, int I, es_dtype force, const char *name)
 {
     const es_weight *t = look_up(b, name);
-    es_dtype dtype = f32 ? ES_F32 : t ? t->dtype : b->model->preset;
+    es_dtype dtype = force != ES_N_DTYPES ? force : t ? t->dtype : b->model->preset;
     char shape[256];
     es_item *item;
 
@@ -118,7 +119,7 @@ void es_bind_matrix(es_bind *b, es_matrix *m, int O, int I, const char *format, 
     char name[NAME_ROOM];
 
     FORMAT_NAME(name, format);
-    bind_matrix(b, m, O, I, false, name);
+    bind_matrix(b, m, O, I, ES_N_DTYPES, name);
 }
 
 void es_bind_matrix_f32(es_bind *b, es_matrix *m, int O, int I, const char *format, ...)
@@ -126,7 +127,15 @@ void es_bind_matrix_f32(es_bind *b, es_matrix *m, int O, int I, const char *form
     char name[NAME_ROOM];
 
     FORMAT_NAME(name, format);
-    bind_matrix(b, m, O, I, true, name);
+    bind_matrix(b, m, O, I, ES_F32, name);
+}
+
+void es_bind_matrix_as(es_bind *b, es_matrix *m, es_dtype dtype, int O, int I, const char *format, ...)
+{
+    char name[NAME_ROOM];
+
+    FORMAT_NAME(name, format);
+    bind_matrix(b, m, O, I, dtype, name);
 }
 
 void es_bind_vector(es_bind *b, const float **v, int n, const char *format, ...)

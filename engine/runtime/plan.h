@@ -90,6 +90,9 @@ void es_bind_matrix(es_bind *b, es_matrix *m, int O, int I, const char *name, ..
 /* As es_bind_matrix, forced to f32 on the device: front ends that must not be rounded. */
 void es_bind_matrix_f32(es_bind *b, es_matrix *m, int O, int I, const char *name, ...)
     __attribute__((format(printf, 5, 6)));
+/* As es_bind_matrix, forced to f32, f16 or bf16. */
+void es_bind_matrix_as(es_bind *b, es_matrix *m, es_dtype dtype, int O, int I, const char *name, ...)
+    __attribute__((format(printf, 6, 7)));
 /* n values, f32 on the device whatever the pack stores; the shape in the pack may have any number of dimensions. */
 void es_bind_vector(es_bind *b, const float **v, int n, const char *name, ...) __attribute__((format(printf, 4, 5)));
 bool es_bind_has(const es_bind *b, const char *name); /* false while planning a preset */
