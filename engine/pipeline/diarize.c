@@ -174,6 +174,8 @@ static int cluster_vectors(work *k, const es_plda *plda, es_err *err)
         rc = es_cluster_vbx(&k->centre, &k->K, &k->constrained, plda, k->x, k->n, k->o->speakers);
     } else {
         int least = (int)lrint((double)MIN_SIZE * ES_RATE / (double)k->w->step);
+        if (k->n > ES_CLUSTER_EXACT)
+            say(k, "the recording is so long that its voices are told apart in two levels; bench/bench_cluster says what that changes");
         label = malloc((size_t)k->n * sizeof *label);
         k->K = label ? es_cluster_vectors(label, k->x, k->n, width, k->c->threshold, least > 1 ? least : 1, k->o->speakers) : -1;
         k->centre = k->K > 0 ? malloc((size_t)k->K * (size_t)width * sizeof *k->centre) : NULL;

@@ -2,12 +2,18 @@
  * cluster.c - agglomerative clustering of speaker vectors with centroid linkage, in memory that grows with n.
  *
  * The distance of two clusters is that of their plain means, so the mean of each cluster and its nearest later neighbour
- * are all that is kept: a merge moves one mean, looks for that cluster's neighbour again, and for those of the clusters
- * that pointed at either part; the rest only ask whether the new mean is nearer than what they have. Heights may fall from
- * one merge to the next (a mean can move towards a third cluster), so the tree is cut by the largest height below a node.
+ * are all that is kept: a merge moves one mean, looks for that cluster's neighbour again, and the others only ask whether the
+ * new mean is nearer than what they have. Where a neighbour was merged away its old distance stays as a lower bound, and the
+ * row is searched again only if that bound is the smallest of all (Müllner, "Modern hierarchical, agglomerative clustering
+ * algorithms", 2011). Heights may fall from one merge to the next (a mean can move towards a third cluster), so the tree is
+ * cut by the largest height below a node.
+ *
+ * Most pairs are far apart: each is looked at in f32 first, and in f64 only if it could be nearer than the best so far, with
+ * a margin many times the rounding. So the result is that of f64 alone.
  *
  * A cluster lives in the place of its part with the higher place, and a pair is found from its lower place; equal
- * distances take the lowest pair of nodes, as a search through all pairs would.
+ * distances take the lowest pair of nodes, as a search through all pairs would. Places that are empty are closed from time to
+ * time.
  */
 #include "speech/cluster.h"
 
@@ -27,16 +33,26 @@ void es_cluster_unit(double *y, const float *x, int d)
 
 /* ---- linkage ---- */
 
+enum { LANES = 4, STRIDE = 16, BLOCK = 8 }; /* a step of es_dot is four vectors of four */
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+
 typedef struct linkage {
     double *mean;                /* [n, d] */
+    float *rough, *square;       /* [n, width] the means in f32, filled up with zeros; [n] their squared lengths */
     int32_t *node, *size, *near; /* size 0: merged away; near: place of the nearest later cluster, -1 none */
-    double *dist;                /* squared, to it */
-    int n, d;
+    double *dist;                /* squared, to it; where it is stale, no other is nearer than that */
+    bool *stale;
+    int places, n, d, width; /* places in use now; n at first */
 } linkage;
 
 static double *mean_of(const linkage *l, int i)
 {
     return l->mean + (size_t)i * (size_t)l->d;
+}
+
+static const float *rough_of(const linkage *l, int i)
+{
+    return l->rough + (size_t)i * (size_t)l->width;
 }
 
 static double squared(const double *a, const double *b, int d)
@@ -48,6 +64,37 @@ static double squared(const double *a, const double *b, int d)
         for (int k = 0; k < 4; k++) s[k] += (a[i + k] - b[i + k]) * (a[i + k] - b[i + k]);
     for (; i < d; i++) s[0] += (a[i] - b[i]) * (a[i] - b[i]);
     return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+static float rough_product(const float *a, const float *b, int width)
+{
+    lanes s[4] = {{0}, {0}, {0}, {0}};
+
+    for (int i = 0; i < width; i += STRIDE)
+        for (int k = 0; k < 4; k++) {
+            lanes x, y;
+            memcpy(&x, a + i + LANES * k, sizeof x);
+            memcpy(&y, b + i + LANES * k, sizeof y);
+            s[k] += x * y;
+        }
+    s[0] = (s[0] + s[1]) + (s[2] + s[3]);
+    return (s[0][0] + s[0][1]) + (s[0][2] + s[0][3]);
+}
+
+/* Whether clusters i and j are surely farther apart than `than`. Means are at most 1 long: f32 errs by less than 1e-5. */
+static bool farther(const linkage *l, int i, int j, double than)
+{
+    float s = l->square[i] + l->square[j] - 2 * rough_product(rough_of(l, i), rough_of(l, j), l->width);
+
+    return (double)s > than + 5e-5;
+}
+
+static void refresh_rough(linkage *l, int i)
+{
+    float *r = l->rough + (size_t)i * (size_t)l->width;
+
+    for (int c = 0; c < l->d; c++) r[c] = (float)mean_of(l, i)[c];
+    l->square[i] = rough_product(r, r, l->width);
 }
 
 static int32_t low_node(const linkage *l, int i, int j)
@@ -68,15 +115,34 @@ static bool before(const linkage *l, double s, int i, int j, double t, int k, in
     return high_node(l, i, j) < high_node(l, k, m);
 }
 
-static void seek(linkage *l, int i)
+/* Cluster j as the nearest later one of i, where it is nearer. */
+static void consider(linkage *l, int i, int j)
+{
+    if (l->size[j] == 0 || farther(l, i, j, l->dist[i])) return;
+    double s = squared(mean_of(l, i), mean_of(l, j), l->d);
+    if (l->near[i] < 0 || before(l, s, i, j, l->dist[i], i, l->near[i])) l->near[i] = j, l->dist[i] = s;
+}
+
+static void forget(linkage *l, int i)
 {
     l->near[i] = -1;
     l->dist[i] = INFINITY;
-    for (int j = i + 1; j < l->n; j++) {
-        if (l->size[j] == 0) continue;
-        double s = squared(mean_of(l, i), mean_of(l, j), l->d);
-        if (l->near[i] < 0 || before(l, s, i, j, l->dist[i], i, l->near[i])) l->near[i] = j, l->dist[i] = s;
-    }
+    l->stale[i] = false;
+}
+
+static void seek(linkage *l, int i)
+{
+    forget(l, i);
+    for (int j = i + 1; j < l->places; j++) consider(l, i, j);
+}
+
+/* The same for all, several at a time, so that what is far away in memory is fetched once for them. */
+static void seek_all(linkage *l)
+{
+    for (int i = 0; i < l->places; i++) forget(l, i);
+    for (int first = 0; first < l->places; first += BLOCK)
+        for (int j = first + 1; j < l->places; j++)
+            for (int i = first; i < first + BLOCK && i < j; i++) consider(l, i, j);
 }
 
 /* Merge t: cluster i with its nearest. */
@@ -91,49 +157,185 @@ static void merge(linkage *l, es_merge *out, int i, int t)
     l->size[j] += l->size[i];
     l->size[i] = 0;
     l->node[j] = l->n + t;
+    refresh_rough(l, j);
     seek(l, j);
     for (int k = 0; k < j; k++) {
         if (l->size[k] == 0) continue;
-        if (l->near[k] == i || l->near[k] == j) {
-            seek(l, k);
-            continue;
+        bool lost = l->near[k] == i || l->near[k] == j;
+        double s = farther(l, k, j, l->dist[k]) ? INFINITY : squared(mean_of(l, k), b, l->d);
+        if (lost || l->stale[k]) {
+            l->stale[k] = !(s < l->dist[k]); /* nothing else is nearer than what was lost */
+            if (!l->stale[k]) l->near[k] = j, l->dist[k] = s;
+        } else if (s < INFINITY && (l->near[k] < 0 || before(l, s, k, j, l->dist[k], k, l->near[k]))) {
+            l->near[k] = j, l->dist[k] = s;
         }
-        double s = squared(mean_of(l, k), b, l->d);
-        if (l->near[k] < 0 || before(l, s, k, j, l->dist[k], k, l->near[k])) l->near[k] = j, l->dist[k] = s;
     }
 }
 
-int es_cluster_link(es_merge *merges, const double *x, int n, int d)
+/* The place whose pair is the nearest of all. */
+static int nearest(linkage *l)
 {
-    linkage l = {.n = n, .d = d};
+    for (;;) {
+        int best = -1;
+        for (int i = 0; i < l->places; i++) {
+            if (l->size[i] == 0 || (l->near[i] < 0 && !l->stale[i])) continue;
+            if (best < 0 || l->dist[i] < l->dist[best] ||
+                (l->dist[i] == l->dist[best] && !l->stale[best] &&
+                 (l->stale[i] || before(l, l->dist[i], i, l->near[i], l->dist[best], best, l->near[best]))))
+                best = i;
+        }
+        if (!l->stale[best]) return best;
+        seek(l, best);
+    }
+}
+
+/* Closes the places that are empty, in order; at[places] is room. */
+static void close_up(linkage *l, int32_t *at)
+{
+    int n = 0;
+
+    for (int i = 0; i < l->places; i++) at[i] = l->size[i] ? n++ : -1;
+    for (int i = 0; i < l->places; i++) {
+        int to = at[i];
+        if (to < 0) continue;
+        memmove(mean_of(l, to), mean_of(l, i), (size_t)l->d * sizeof *l->mean);
+        memmove(l->rough + (size_t)to * (size_t)l->width, rough_of(l, i), (size_t)l->width * sizeof *l->rough);
+        l->square[to] = l->square[i], l->node[to] = l->node[i], l->size[to] = l->size[i];
+        l->dist[to] = l->dist[i], l->stale[to] = l->stale[i];
+        l->near[to] = l->near[i] < 0 ? -1 : at[l->near[i]]; /* of a stale one it means nothing */
+    }
+    l->places = n;
+}
+
+/* x: at first means of x_size[i] vectors each (NULL: one). */
+static int link_sized(es_merge *merges, const double *x, const int32_t *x_size, int n, int d)
+{
+    linkage l = {.n = n, .d = d, .places = n, .width = (d + STRIDE - 1) / STRIDE * STRIDE};
     size_t count = (size_t)n;
+    int32_t *room;
     int rc = -1;
 
     if (n < 2) return 0;
     l.mean = malloc(count * (size_t)d * sizeof *l.mean);
+    l.rough = calloc(count * (size_t)l.width, sizeof *l.rough);
+    l.square = malloc(count * sizeof *l.square);
     l.node = malloc(count * sizeof *l.node);
     l.size = malloc(count * sizeof *l.size);
     l.near = malloc(count * sizeof *l.near);
     l.dist = malloc(count * sizeof *l.dist);
-    if (!l.mean || !l.node || !l.size || !l.near || !l.dist) goto out;
+    l.stale = malloc(count * sizeof *l.stale);
+    room = malloc(count * sizeof *room);
+    if (!l.mean || !l.rough || !l.square || !l.node || !l.size || !l.near || !l.dist || !l.stale || !room) goto out;
     memcpy(l.mean, x, count * (size_t)d * sizeof *l.mean);
-    for (int i = 0; i < n; i++) l.node[i] = i, l.size[i] = 1;
-    for (int i = 0; i < n; i++) seek(&l, i);
+    for (int i = 0; i < n; i++) {
+        l.node[i] = i, l.size[i] = x_size ? x_size[i] : 1;
+        refresh_rough(&l, i);
+    }
+    seek_all(&l);
     for (int t = 0; t < n - 1; t++) {
-        int best = -1;
-        for (int i = 0; i < n; i++) {
-            if (l.size[i] == 0 || l.near[i] < 0) continue;
-            if (best < 0 || before(&l, l.dist[i], i, l.near[i], l.dist[best], best, l.near[best])) best = i;
-        }
-        merge(&l, &merges[t], best, t);
+        if (n - t < 3 * l.places / 4) close_up(&l, room);
+        merge(&l, &merges[t], nearest(&l), t);
     }
     rc = 0;
 out:
     free(l.mean);
+    free(l.rough);
+    free(l.square);
     free(l.node);
     free(l.size);
     free(l.near);
     free(l.dist);
+    free(l.stale);
+    free(room);
+    return rc;
+}
+
+int es_cluster_link(es_merge *merges, const double *x, int n, int d)
+{
+    return link_sized(merges, x, NULL, n, d);
+}
+
+/* ---- two levels ---- */
+
+/* Merges of parts of the vectors, one part after the other, and then those of what they left. Nodes are those of the whole. */
+typedef struct forest {
+    es_merge *merges; /* [n - 1] */
+    int n, n_merges, d;
+    double *mean;   /* [n_roots, d] of the trees */
+    int32_t *root, *size; /* [n_roots] their nodes; the vectors below */
+    int n_roots;
+} forest;
+
+static void graft(forest *f, es_merge m, int32_t a, int32_t b)
+{
+    m.a = a < b ? a : b;
+    m.b = a < b ? b : a;
+    f->merges[f->n_merges++] = m;
+}
+
+/* Links vectors first .. first + n and keeps the clusters that hold together within t. */
+static int plant(forest *f, const double *x, int first, int n, double t)
+{
+    es_merge *merges = malloc((size_t)n * sizeof *merges);
+    double *top = malloc((size_t)n * sizeof *top);
+    int32_t *node = malloc(2 * (size_t)n * sizeof *node), *tree = malloc(2 * (size_t)n * sizeof *tree);
+    int rc = merges && top && node && tree ? link_sized(merges, x + (size_t)first * (size_t)f->d, NULL, n, f->d) : -1;
+
+    for (int i = 0; i < n && !rc; i++) node[i] = first + i;
+    for (int i = 0; i < 2 * n - 1 && !rc; i++) tree[i] = -1; /* the tree a node belongs to */
+    for (int i = 0; i < n - 1 && !rc; i++) {
+        int32_t a = merges[i].a, b = merges[i].b;
+        top[i] = merges[i].height;
+        if (a >= n) top[i] = fmax(top[i], top[a - n]);
+        if (b >= n) top[i] = fmax(top[i], top[b - n]);
+        if (top[i] > t) continue;
+        node[n + i] = f->n + f->n_merges;
+        graft(f, merges[i], node[a], node[b]);
+    }
+    /* From the last merge down: a node that was kept belongs to its parent's tree, or begins one. */
+    for (int v = 2 * n - 2; v >= 0 && !rc; v--) {
+        if (v >= n && top[v - n] > t) continue;
+        if (tree[v] < 0) {
+            tree[v] = f->n_roots;
+            f->root[f->n_roots] = node[v];
+            f->size[f->n_roots] = v >= n ? merges[v - n].size : 1;
+            memset(f->mean + (size_t)f->n_roots * (size_t)f->d, 0, (size_t)f->d * sizeof *f->mean);
+            f->n_roots++;
+        }
+        if (v >= n) {
+            tree[merges[v - n].a] = tree[merges[v - n].b] = tree[v];
+        } else {
+            double *m = f->mean + (size_t)tree[v] * (size_t)f->d;
+            for (int c = 0; c < f->d; c++) m[c] += x[(size_t)(first + v) * (size_t)f->d + (size_t)c] / f->size[tree[v]];
+        }
+    }
+    free(merges), free(top), free(node), free(tree);
+    return rc;
+}
+
+/* As es_cluster_link, of parts of at most `part` vectors first and of their clusters then. */
+static int link_parts(es_merge *merges, const double *x, int n, int d, double t, int part)
+{
+    forest f = {.merges = merges, .n = n, .d = d};
+    int parts = (n + part - 1) / part, below, rc = 0;
+    es_merge *last = NULL;
+
+    f.mean = malloc((size_t)n * (size_t)d * sizeof *f.mean);
+    f.root = malloc((size_t)n * sizeof *f.root);
+    f.size = malloc((size_t)n * sizeof *f.size);
+    if (!f.mean || !f.root || !f.size) rc = -1;
+    for (int i = 0; i < parts && !rc; i++) {
+        int first = (int)((int64_t)n * i / parts), end = (int)((int64_t)n * (i + 1) / parts);
+        rc = plant(&f, x, first, end - first, t / 2);
+    }
+    below = f.n_merges;
+    last = rc ? NULL : malloc((size_t)f.n_roots * sizeof *last);
+    if (!last || link_sized(last, f.mean, f.size, f.n_roots, d)) rc = -1;
+    for (int i = 0; i < f.n_roots - 1 && !rc; i++) {
+        int32_t a = last[i].a, b = last[i].b;
+        graft(&f, last[i], a < f.n_roots ? f.root[a] : n + below + a - f.n_roots, b < f.n_roots ? f.root[b] : n + below + b - f.n_roots);
+    }
+    free(f.mean), free(f.root), free(f.size), free(last);
     return rc;
 }
 
@@ -310,6 +512,11 @@ static int join_small(int32_t *label, const double *x, int n, int d, int least, 
 
 int es_cluster_vectors(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range)
 {
+    return es_cluster_vectors_in(label, x, n, d, t, min_size, range, ES_CLUSTER_EXACT);
+}
+
+int es_cluster_vectors_in(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range, int exact)
+{
     int least = smallest(n, min_size), low = range.least > 0 ? range.least : 1, high = range.most > 0 ? range.most : n, K = -1;
     double *unit = malloc((size_t)n * (size_t)d * sizeof *unit);
     es_merge *merges = malloc((size_t)n * sizeof *merges);
@@ -324,7 +531,8 @@ int es_cluster_vectors(int32_t *label, const float *x, int n, int d, double t, i
         goto out;
     }
     for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * (size_t)d, x + (size_t)i * (size_t)d, d);
-    if (es_cluster_link(merges, unit, n, d) || es_cluster_cut(label, merges, n, t)) goto out;
+    if (n > exact ? link_parts(merges, unit, n, d, t, exact) : es_cluster_link(merges, unit, n, d)) goto out;
+    if (es_cluster_cut(label, merges, n, t)) goto out;
     int large = count_large(label, n, least, size), target = large < low ? low : large > high ? high : large;
     if (target != large && cut_for(label, merges, n, t, least, target, size)) goto out;
     K = join_small(label, unit, n, d, least, size);

@@ -36,6 +36,10 @@ typedef struct es_speaker_range {
 /* The whole of it: unit vectors, linkage, cut at t, clusters below the smallest size join the nearest large one in cosine.
  * x [n, d] raw, n > 0; min_size as stated for the configuration (12). label [n] from 0; returns the number of clusters. */
 int es_cluster_vectors(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range);
+/* Exact up to so many vectors. More are linked in parts of at most that many, one stretch of the recording after the other, as
+ * far as half of t, and what is left is linked as a whole: bench/bench_cluster measures what that changes. */
+enum { ES_CLUSTER_EXACT = 50000 };
+int es_cluster_vectors_in(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range, int exact);
 
 /* Means of the raw vectors of each cluster: mean [K, d]. */
 void es_cluster_means(double *mean, const float *x, const int32_t *label, int n, int d, int K);
