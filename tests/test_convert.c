@@ -252,7 +252,31 @@ static void hugging_face(void)
     es_bytes_add(&b, ",\"x\":\"one.safetensors\"}}", 24);
     es_small_save(folder, "model.safetensors.index.json", b.p, b.n);
     refused(folder, "tensor x is in none of the shards");
+    /* A tensor that the index places in the wrong shard. */
+    b.n = whole;
+    es_bytes_add(&b, "}}", 3);
+    char *first = strstr((char *)b.p, "\"one.safetensors\"");
+    CHECK(first != NULL, "the first shard is not named");
+    if (first) memcpy(first + 1, "two", 3);
+    es_small_save(folder, "model.safetensors.index.json", b.p, b.n - 1);
+    refused(folder, "where it should be, but in another shard");
     free(b.p);
+}
+
+/* Pipes would keep their reader waiting for ever. */
+static void pipes_are_refused(void)
+{
+    static const char *const names[] = {"model.safetensors", "config.json"};
+
+    for (int i = 0; i < 2; i++) {
+        char folder[4096], path[8192];
+        snprintf(folder, sizeof folder, "%s/pipe%d", es_test_folder(), i);
+        mkdir(folder, 0777);
+        if (i) es_small_safetensors(folder, "model.safetensors", "model.", "F16", 0, ES_SMALL_N, NULL);
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        CHECK(mkfifo(path, 0600) == 0, "%s cannot be made", path);
+        refused(folder, i ? "is not a regular file" : "not a weight file");
+    }
 }
 
 static void hugging_face_refused(void)
@@ -569,7 +593,7 @@ static const es_test tests[] = {
     {"ct2_versions_and_types", ct2_versions_and_types},
     {"ct2_refused", ct2_refused},
     {"hugging_face", hugging_face},
-    {"hugging_face_refused", hugging_face_refused},
+    {"hugging_face_refused", hugging_face_refused}, {"pipes_are_refused", pipes_are_refused},
     {"openai_and_ggml", openai_and_ggml},
     {"too_large_for_f16", too_large_for_f16},
     {"pack_cut_anywhere", pack_cut_anywhere},

@@ -504,9 +504,33 @@ static void qwen2_tokenizer(void)
     free(text);
 }
 
+/* A file that changes between its first and its last reading gives no pack: here when the note about attention is told. */
+static void note_and_change(void *user, const char *sentence)
+{
+    FILE *f = fopen(user, "ab");
+
+    note(NULL, sentence);
+    if (f) fputc(0, f), fclose(f);
+}
+
+static void changed_while_read(void)
+{
+    const char *folder = qwen2_folder(NULL, 300, QWEN2_CONFIG "}");
+    char pack[4096], weights[8192];
+    es_convert_report rep;
+    es_err err = {0};
+
+    snprintf(pack, sizeof pack, "%s/changed.pack", es_test_folder());
+    snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+    es_convert_options o = {.source = folder, .output = pack, .note = note_and_change, .user = weights};
+    CHECK(es_convert(&o, &rep, &err) == ES_EIO && strstr(err.text, "was changed while it was read"), "\"%s\"", err.text);
+    CHECK(access(pack, F_OK) != 0, "a pack was written");
+}
+
 static const es_test tests[] = {
     {"pyannet", pyannet}, {"campplus", campplus}, {"resnet34", resnet34}, {"ecapa", ecapa},
     {"minilm", minilm},   {"qwen2", qwen2},       {"qwen2_tokenizer", qwen2_tokenizer},
+    {"changed_while_read", changed_while_read},
 };
 
 int main(int argc, char **argv)

@@ -431,6 +431,68 @@ static void gguf_refused(void)
     free(f.p);
 }
 
+/* Files made here, one fault each: what the numbers of a whole file cannot be turned into by changing a few bytes. */
+typedef struct maker {
+    unsigned char p[4096];
+    size_t n;
+} maker;
+
+static void put_number(maker *m, uint64_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++) m->p[m->n++] = (unsigned char)(v >> (8 * i));
+}
+
+static void put_text(maker *m, const char *text)
+{
+    put_number(m, strlen(text), 8);
+    memcpy(m->p + m->n, text, strlen(text));
+    m->n += strlen(text);
+}
+
+static void put_tensor(maker *m, const char *name, uint64_t offset)
+{
+    put_text(m, name);
+    put_number(m, 1, 4), put_number(m, 8, 8), put_number(m, 0, 4), put_number(m, offset, 8); /* eight numbers of f32 */
+}
+
+static void gguf_hostile(void)
+{
+    enum { PLAIN, KEY_TWICE, NAME_TWICE, NAME_BYTES, ALIGNED_0, ALIGNED_48, ALIGNED_TEXT, ARCHITECTURE_NUMBER, POOLING, ARRAY_IN_ARRAY,
+           ARRAY_LONG, N_FAULTS };
+    static const char *const says[N_FAULTS] = {[KEY_TWICE] = "a key is there twice",    [NAME_TWICE] = "twice",
+                                               [NAME_BYTES] = "UTF-8",                  [ALIGNED_0] = "alignment is not a power of two",
+                                               [ALIGNED_48] = "alignment is not a power of two",
+                                               [ALIGNED_TEXT] = "alignment is not a power of two",
+                                               [ARCHITECTURE_NUMBER] = "not qwen2",     [POOLING] = "pooling of kind 1",
+                                               [ARRAY_IN_ARRAY] = "which cannot be",    [ARRAY_LONG] = "which cannot be"};
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/made.gguf", es_test_folder());
+    for (int fault = 0; fault < N_FAULTS; fault++) {
+        maker m = {.n = 0};
+        es_err err = {0};
+        memcpy(m.p, "GGUF", 4), m.n = 4;
+        put_number(&m, 3, 4), put_number(&m, 2, 8), put_number(&m, 2, 8);
+        put_text(&m, "general.architecture");
+        if (fault == ARCHITECTURE_NUMBER) put_number(&m, 4, 4), put_number(&m, 2, 4);
+        else put_number(&m, 8, 4), put_text(&m, "qwen2");
+        put_text(&m, fault == KEY_TWICE ? "general.architecture" : fault == POOLING ? "qwen2.pooling_type" : "general.alignment");
+        if (fault == ARRAY_IN_ARRAY) put_number(&m, 9, 4), put_number(&m, 9, 4), put_number(&m, 1, 8);
+        else if (fault == ARRAY_LONG) put_number(&m, 9, 4), put_number(&m, 4, 4), put_number(&m, (uint64_t)1 << 61, 8);
+        else if (fault == ALIGNED_TEXT) put_number(&m, 8, 4), put_text(&m, "32");
+        else put_number(&m, 4, 4), put_number(&m, fault == ALIGNED_0 ? 0 : fault == ALIGNED_48 ? 48 : fault == POOLING ? 1 : 32, 4);
+        put_tensor(&m, fault == NAME_BYTES ? "a\xff" : "a", 0);
+        put_tensor(&m, fault == NAME_TWICE ? "a" : "b", 32);
+        while (m.n % 32) m.p[m.n++] = 0;
+        m.n += 64;
+        spill(path, m.p, m.n);
+        es_source *s = open_with(es_gguf_read, path, &err);
+        if (fault == PLAIN) CHECK(s && s->n_tensors == 2, "%s", err.text);
+        else CHECK(!s && strstr(err.text, says[fault]), "fault %d: \"%s\", without \"%s\"", fault, err.text, says[fault]);
+        es_source_close(s);
+    }
+}
+
 /* Which way attention looks is in the file, or must be said. */
 static void gguf_converts(void)
 {
@@ -520,7 +582,7 @@ static const es_test tests[] = {
     {"torch_segmentation", torch_segmentation},
     {"torch_real", torch_real},
     {"gguf_values", gguf_values},
-    {"gguf_refused", gguf_refused},
+    {"gguf_refused", gguf_refused}, {"gguf_hostile", gguf_hostile},
     {"gguf_converts", gguf_converts},
     {"npz_plda", npz_plda},
 };

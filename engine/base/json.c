@@ -22,6 +22,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/files.h"
 #include "base/utf8.h"
 
 struct es_json {
@@ -79,13 +80,14 @@ out:
 
 int es_json_read(es_json **out, const char *path, size_t max_bytes, es_err *err)
 {
-    FILE *f = fopen(path, "rb");
+    es_err why = {0};
+    FILE *f = es_files_stream(path, &why);
     char *text = NULL;
     size_t n = 0, room = 0;
     int rc = ES_OK;
 
     *out = NULL;
-    if (!f) return es_fail(err, errno == ENOENT ? ES_ENOTFOUND : ES_EIO, "%s: %s", path, strerror(errno));
+    if (!f) return es_fail(err, why.code, "%s", why.text);
     for (;;) {
         if (n == room) {
             size_t grown = room ? 2 * room : 65536;

@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "base/utf8.h"
 
 enum {
@@ -282,14 +283,11 @@ int es_weights_open(es_weights **out, const char *path, es_err *err)
     int fd, rc = ES_OK;
 
     *out = NULL;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return es_fail(err, errno == ENOENT ? ES_ENOTFOUND : ES_EIO, "%s: %s", path, strerror(errno));
+    es_err why = {0};
+    fd = es_files_open(path, &why);
+    if (fd < 0) return es_fail(err, why.code, "%s", why.text);
     if (fstat(fd, &st)) {
         rc = es_fail(err, ES_EIO, "%s: %s", path, strerror(errno));
-        goto out;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        rc = es_fail(err, ES_EFORMAT, "%s: is not a regular file", path);
         goto out;
     }
     bytes = (size_t)st.st_size;

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/files.h"
+
 void es_build_note(es_build *b, const char *format, ...)
 {
     char text[512];
@@ -301,10 +303,12 @@ es_json *es_build_json(es_build *b, const char *name, size_t max_bytes)
 char *es_build_text(es_build *b, const char *name, size_t max_bytes, size_t *bytes)
 {
     char *path = b->rc ? NULL : es_source_join(b->source->folder, name), *out = NULL;
-    FILE *f = path ? fopen(path, "rb") : NULL;
+    es_err why = {0};
+    FILE *f = path ? es_files_stream(path, &why) : NULL;
     size_t n = 0, room = 0;
 
     if (!b->rc && !path) b->rc = es_fail(b->err, ES_ENOMEM, "%s: out of memory", b->source->path);
+    if (!b->rc && !f && why.code != ES_ENOTFOUND) b->rc = es_fail(b->err, why.code, "%s", why.text);
     while (f && !b->rc) {
         if (n + 1 >= room) {
             char *grown = room >= max_bytes ? NULL : realloc(out, room = room ? room * 2 : 65536);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "build.h"
 
 /* Weight files of a folder, the first that is there counts. */
@@ -37,7 +38,8 @@ typedef int reader(es_source *s, const char *path, es_err *err);
 static reader *reader_of(const char *path)
 {
     unsigned char p[16] = {0};
-    FILE *f = fopen(path, "rb");
+    es_err none = {0};
+    FILE *f = es_files_stream(path, &none);
     size_t n = f ? fread(p, 1, sizeof p, f) : 0;
 
     if (f) fclose(f);
@@ -201,6 +203,7 @@ int es_convert(const es_convert_options *o, es_convert_report *rep, es_err *err)
         rc = es_fail(err, ES_ENOMEM, "%s: out of memory", file);
         goto out;
     }
+    es_pack_of(b.pack, b.source);
     architectures[which].build(&b);
     rc = b.rc;
     if (rc) goto out;

@@ -50,6 +50,7 @@ typedef struct es_pack {
     char **meta; /* key, value, key, value; owned */
     int n_meta;
     bool failed; /* out of memory */
+    const es_source *source; /* or NULL */
 } es_pack;
 
 /* ---- description ---- */
@@ -368,6 +369,11 @@ static void sync_folder(const char *path)
     free(copy);
 }
 
+void es_pack_of(es_pack *p, const es_source *s)
+{
+    p->source = s;
+}
+
 int es_pack_write(es_pack *p, const char *path, uint64_t *bytes, es_err *err)
 {
     static const char none[33] = "00000000000000000000000000000000";
@@ -412,6 +418,7 @@ int es_pack_write(es_pack *p, const char *path, uint64_t *bytes, es_err *err)
     rc = put(&o, text, n, err);
     if (!rc && (fsync(o.fd) || close(o.fd))) rc = es_fail(err, ES_EIO, "%s: cannot be written (%s)", path, strerror(errno));
     else if (!rc) o.fd = -1;
+    if (!rc && p->source) rc = es_source_unchanged(p->source, err);
     if (!rc && rename(name, path)) rc = es_fail(err, ES_EIO, "%s: cannot be put in place (%s)", path, strerror(errno));
     if (rc) goto out;
     free(name);

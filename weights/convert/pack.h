@@ -33,6 +33,9 @@ void es_pack_zeros(es_pack *p, size_t n);
 void es_pack_values(es_pack *p, const float *values, size_t n);                 /* copied */
 void es_pack_bytes(es_pack *p, const void *bytes, size_t n);                    /* copied; only for ES_U8 */
 
+/* Files that must be as they were when they were opened, or nothing is written. Borrowed. */
+void es_pack_of(es_pack *p, const es_source *s);
+
 int es_pack_tensors(const es_pack *p);
 void es_pack_dtypes(const es_pack *p, char *out, size_t n); /* "F16 203, F32 40" */
 /* *bytes: of the file. Values that are not finite, or do not fit the dtype, are refused by name. */

@@ -70,9 +70,16 @@ static int read_index(es_source *s, const char *path, es_err *err)
     }
     if (!rc) rc = es_source_ready(s, err);
     for (n = es_json_first(map); n && !rc; n = es_json_next(n)) {
-        if (!es_source_find(s, es_json_key(n))) {
-            rc = es_fail(err, ES_EFORMAT, "%s: tensor %s is in none of the shards", path,
-                         es_printable(shown, sizeof shown, es_json_key(n)));
+        es_printable(shown, sizeof shown, es_json_key(n));
+        free(shard);
+        shard = es_source_join(s->folder, es_json_string(n));
+        if (!shard) {
+            rc = es_fail(err, ES_ENOMEM, "%s: out of memory", path);
+        } else if (!es_source_find(s, es_json_key(n))) {
+            rc = es_fail(err, ES_EFORMAT, "%s: tensor %s is in none of the shards", path, shown);
+        } else if (!es_weights_find(es_source_weights(s, shard), es_json_key(n))) {
+            rc = es_fail(err, ES_EFORMAT, "%s: tensor %s is not in %s, where it should be, but in another shard", path, shown,
+                         es_json_string(n));
         }
     }
     if (!rc && s->n_tensors != es_json_count(map)) {

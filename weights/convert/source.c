@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
+#include "base/utf8.h"
 #include "blocks.h"
 #include "number.h"
 
@@ -73,6 +75,7 @@ void es_source_close(es_source *s)
     free(s->tensors);
     for (int i = 0; i < s->n_files; i++) free(s->files[i]);
     free(s->files);
+    free(s->states);
     for (int i = 0; i < s->n_maps; i++) {
         es_weights_close(s->maps[i].weights);
         if (s->maps[i].bytes) munmap(s->maps[i].p, s->maps[i].bytes);
@@ -133,33 +136,56 @@ static es_map *new_map(es_source *s)
     return &s->maps[s->n_maps++];
 }
 
+/* What shows that a file is another one, or has other bytes; all -1 where it is gone. */
+static struct es_src_state state_of(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st)) return (struct es_src_state){-1, -1, -1, -1};
+    return (struct es_src_state){(int64_t)st.st_size, (int64_t)st.st_ino, (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec};
+}
+
 int es_source_add_file(es_source *s, const char *path, es_err *err)
 {
     char **grown = realloc(s->files, ((size_t)s->n_files + 1) * sizeof *grown);
     int at;
 
     if (grown) s->files = grown;
-    char *copy = grown ? strdup(path) : NULL;
+    struct es_src_state *states = realloc(s->states, ((size_t)s->n_files + 1) * sizeof *states);
+    if (states) s->states = states;
+    char *copy = grown && states ? strdup(path) : NULL;
     if (!copy) return es_fail(err, ES_ENOMEM, "%s: out of memory", path);
-    for (at = s->n_files; at > 0 && strcmp(s->files[at - 1], copy) > 0; at--) s->files[at] = s->files[at - 1];
+    for (at = s->n_files; at > 0 && strcmp(s->files[at - 1], copy) > 0; at--) {
+        s->files[at] = s->files[at - 1];
+        s->states[at] = s->states[at - 1];
+    }
     s->files[at] = copy;
+    s->states[at] = state_of(path);
     s->n_files++;
+    return ES_OK;
+}
+
+int es_source_unchanged(const es_source *s, es_err *err)
+{
+    for (int i = 0; i < s->n_files; i++) {
+        struct es_src_state was = s->states[i], is = state_of(s->files[i]);
+        if (was.size != is.size || was.file != is.file || was.seconds != is.seconds || was.nanoseconds != is.nanoseconds)
+            return es_fail(err, ES_EIO, "%s: the file was changed while it was read, from %lld bytes to %lld", s->files[i],
+                           (long long)was.size, (long long)is.size);
+    }
     return ES_OK;
 }
 
 int es_source_map(es_source *s, const char *path, const unsigned char **p, size_t *bytes, es_err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = ES_OK;
+    int fd = es_files_open(path, err), rc = fd < 0 ? err->code : ES_OK;
     void *base = MAP_FAILED;
     struct stat st;
     es_map *m;
 
-    if (fd < 0 || fstat(fd, &st)) {
-        rc = es_fail(err, ES_EIO, "%s: cannot be opened (%s)", path, strerror(errno));
-        goto out;
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
-        rc = es_fail(err, ES_EFORMAT, "%s: %s", path, S_ISREG(st.st_mode) ? "the file is empty" : "not a file");
+    if (fd < 0) return rc;
+    if (fstat(fd, &st) || st.st_size <= 0) {
+        rc = es_fail(err, ES_EFORMAT, "%s: the file is empty", path);
         goto out;
     }
     base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -189,6 +215,13 @@ int es_source_keep_weights(es_source *s, es_weights *w, es_err *err)
     }
     m->weights = w;
     return ES_OK;
+}
+
+const es_weights *es_source_weights(const es_source *s, const char *path)
+{
+    for (int i = 0; i < s->n_maps; i++)
+        if (s->maps[i].weights && !strcmp(es_weights_path(s->maps[i].weights), path)) return s->maps[i].weights;
+    return NULL;
 }
 
 void *es_source_keep(es_source *s, size_t bytes, es_err *err)
@@ -268,6 +301,10 @@ int es_source_add(es_source *s, const es_src_tensor *t, const char *name, size_t
     copy = strndup(name, n);
     if (!copy) return es_fail(err, ES_ENOMEM, "%s: out of memory", what);
     es_printable(shown, sizeof shown, copy);
+    if (!es_utf8_valid(copy, n)) {
+        free(copy);
+        return es_fail(err, ES_EFORMAT, "%s: the name of a tensor, %s, is not UTF-8", what, shown);
+    }
     for (int i = 0; i < t->n_dims; i++) {
         if (t->dim[i] < 0 || __builtin_mul_overflow(count, (size_t)t->dim[i], &count)) count = SIZE_MAX;
     }

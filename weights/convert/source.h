@@ -71,6 +71,9 @@ typedef struct es_source {
     int n_tensors, room;
     bool sorted;
     char **files; /* paths of the weight files, in name order */
+    struct es_src_state {
+        int64_t size, file, seconds, nanoseconds;
+    } *states; /* [n_files]: as they were when they were added */
     int n_files;
     struct es_map *maps; /* mapped files, and what else lives as long as the source */
     int n_maps;
@@ -95,6 +98,10 @@ void *es_source_keep(es_source *s, size_t bytes, es_err *err);         /* zeroed
 int es_source_add(es_source *s, const es_src_tensor *t, const char *name, size_t n, const char *what, es_err *err);
 /* A JSON document that stands in for a side file of that name. Takes text, on failure too. */
 int es_source_add_text(es_source *s, const char *name, char *text, es_err *err);
+/* Refuses a source whose files are no longer as they were when they were added: what was read may be of two kinds. */
+int es_source_unchanged(const es_source *s, es_err *err);
+/* The weights of that path among those kept with the source, or NULL. */
+const es_weights *es_source_weights(const es_source *s, const char *path);
 int es_source_ready(es_source *s, es_err *err); /* sorts; refuses a name that is there twice */
 
 /* ---- for architectures ---- */
