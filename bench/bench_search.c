@@ -3,10 +3,10 @@
  *
  *   bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]
  *
- * A library is made in a folder of its own below DIR (else TMPDIR, else /tmp) and removed at the end. Vectors are random
- * ones of unit length, a thousand to a recording. Passages have 60 words drawn by Zipf's law from 100,000, a hundred to a
- * recording, which is about an hour of speech. Both are written as ingesting writes them, but many recordings to a
- * transaction, and lists sorted first: what lies in the file is the same.
+ * A library is made in a folder of its own below DIR (else TMPDIR, else /tmp) and removed at the end. Vectors are
+ * random ones of unit length, a thousand to a recording. Passages have 60 words drawn by Zipf's law from 100,000, a
+ * hundred to a recording, which is about an hour of speech. Both are written as ingesting writes them, but many
+ * recordings to a transaction, and lists sorted first: what lies in the file is the same.
  *
  * The scan is compared with a sum in double over the same vectors, and its rate with that of memcpy on as many threads,
  * counting the bytes read and the bytes written. Every time is warm: the file is in memory when it is taken.
@@ -109,7 +109,8 @@ static void put_vectors(es_store *s, long n, int width, float *const queries[QUE
             random_row(row, width);
             for (int q = 0; q < QUERIES; q++) {
                 es_scored one = {.id = {es_hash_id(content), 0, (uint32_t)i}};
-                for (int k = 0; k < width; k++) one.score += (double)es_half_value(es_half_of(row[k])) * (double)queries[q][k];
+                for (int k = 0; k < width; k++)
+                    one.score += (double)es_half_value(es_half_of(row[k])) * (double)queries[q][k];
                 es_top_add(&best[q], &one);
             }
         }
@@ -186,12 +187,15 @@ static int bench_vectors(es_store *s, long n, int width, int threads)
     for (int round = -1; round < ROUNDS; round++) { /* the first warms */
         for (int q = 0; q < QUERIES; q++) {
             start = now();
-            must(es_store_find_vectors(s, es_hash_bytes("space", 5), queries[q], width, NULL, threads, K, hits, &found, &err), &err);
+            must(es_store_find_vectors(s, es_hash_bytes("space", 5), queries[q], width, NULL, threads, K, hits, &found,
+                                       &err),
+                 &err);
             if (round >= 0) times[n_times++] = now() - start;
             if (round < 0) es_top_sort(&best[q]);
             for (size_t i = 0; i < K; i++) {
                 const es_scored *w = &best[q].at[i];
-                bool tie = (i > 0 && fabs(w->score - w[-1].score) < 1e-7) || (i + 1 < K && fabs(w->score - w[1].score) < 1e-7);
+                bool tie =
+                    (i > 0 && fabs(w->score - w[-1].score) < 1e-7) || (i + 1 < K && fabs(w->score - w[1].score) < 1e-7);
                 if (i >= best[q].n) continue;
                 if (i >= found || fabs((double)hits[i].score - w->score) > 1e-6 ||
                     (!tie && (hits[i].id.media != w->id.media || hits[i].id.number != w->id.number)))
@@ -202,10 +206,12 @@ static int bench_vectors(es_store *s, long n, int width, int threads)
     }
     qsort(times, (size_t)n_times, sizeof *times, by_size);
     rate = copy_rate(threads, bytes < 1e9 ? (size_t)bytes / 64 * 64 : (size_t)1 << 30);
-    printf("scan       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s; memcpy %.1f GB/s on %d threads: %.0f and %.0f %%\n",
-           1e3 * times[n_times / 2], 1e3 * times[0], 1e-9 * bytes / times[n_times / 2], 1e-9 * bytes / times[0], 1e-9 * rate,
-           threads, 100 * bytes / times[n_times / 2] / rate, 100 * bytes / times[0] / rate);
-    printf("exact      %d of %d hits differ from the sums in double; hash %016" PRIx64 "\n", wrong, QUERIES * K * (ROUNDS + 1), all);
+    printf("scan       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s; memcpy %.1f GB/s on %d threads: %.0f and %.0f "
+           "%%\n",
+           1e3 * times[n_times / 2], 1e3 * times[0], 1e-9 * bytes / times[n_times / 2], 1e-9 * bytes / times[0],
+           1e-9 * rate, threads, 100 * bytes / times[n_times / 2] / rate, 100 * bytes / times[0] / rate);
+    printf("exact      %d of %d hits differ from the sums in double; hash %016" PRIx64 "\n", wrong,
+           QUERIES * K * (ROUNDS + 1), all);
     for (int q = 0; q < QUERIES; q++) {
         free(queries[q]);
         free(best[q].at);
@@ -296,7 +302,8 @@ static int zipf_word(void)
 /* Letters in an order that has nothing to do with how often a word is said. */
 static int write_word(char *p, int word)
 {
-    uint32_t v = (uint32_t)word * 2654435761u % 11881376u; /* 26^5: no two words meet, as the factor is odd and prime to it */
+    uint32_t v =
+        (uint32_t)word * 2654435761u % 11881376u; /* 26^5: no two words meet, as the factor is odd and prime to it */
 
     for (int i = 0; i < 5; i++, v /= 26) p[i] = (char)('a' + v % 26);
     return 5;
@@ -329,7 +336,9 @@ static void put_words(es_store *s, long passages)
         }
         must(es_index_make(texts, PASSAGES, rows, &r, &sink, &err), &err);
         must(es_record_write_outline(&r, rows, PASSAGES, false, &err), &err);
-        must(es_txn_put(g.x, ES_TABLE_OUTLINES, (es_bytes){g.recording, sizeof g.recording}, (es_bytes){r.p, r.n}, &err), &err);
+        must(
+            es_txn_put(g.x, ES_TABLE_OUTLINES, (es_bytes){g.recording, sizeof g.recording}, (es_bytes){r.p, r.n}, &err),
+            &err);
         totals.passages += PASSAGES;
         totals.words += (uint64_t)PASSAGES * WORDS;
     }
@@ -337,7 +346,8 @@ static void put_words(es_store *s, long passages)
     for (size_t i = 0; i < g.n; i++) {
         const list *l = &g.lists[i];
         must(es_txn_append(g.x, ES_TABLE_WORDS, (es_bytes){g.bytes + l->at, l->key},
-                           (es_bytes){g.bytes + l->at + l->key, l->value}, &err), &err);
+                           (es_bytes){g.bytes + l->at + l->key, l->value}, &err),
+             &err);
         batch += l->key + l->value + 8;
         if (batch < (size_t)64 << 20) continue;
         must(es_inside_end(s, g.x, ES_OK, &err), &err);
@@ -347,8 +357,8 @@ static void put_words(es_store *s, long passages)
     must(es_record_write_totals(&r, &totals, &err), &err);
     must(es_inside_put_record(g.x, ES_TABLE_META, es_key_totals(), &r, &err), &err);
     must(es_inside_end(s, g.x, ES_OK, &err), &err);
-    printf("passages   %ld of %d words in recordings of %d: %zu lists of %.1f bytes with their keys\n", passages, WORDS, PASSAGES, g.n,
-           (double)g.n_bytes / (double)g.n);
+    printf("passages   %ld of %d words in recordings of %d: %zu lists of %.1f bytes with their keys\n", passages, WORDS,
+           PASSAGES, g.n, (double)g.n_bytes / (double)g.n);
     free(g.bytes);
     free(g.lists);
     free(text);
@@ -384,7 +394,8 @@ static void bench_words(es_store *s, long passages)
         }
     }
     qsort(times, ASKED, sizeof *times, by_size);
-    printf("words      %d queries of 2 and 3 words: median %.2f ms, 9 of 10 below %.2f ms, longest %.2f ms; hash %016" PRIx64 "\n",
+    printf("words      %d queries of 2 and 3 words: median %.2f ms, 9 of 10 below %.2f ms, longest %.2f ms; hash "
+           "%016" PRIx64 "\n",
            ASKED, 1e3 * times[ASKED / 2], 1e3 * times[ASKED * 9 / 10], 1e3 * times[ASKED - 1], all);
 }
 
@@ -405,7 +416,8 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--threads")) threads = (int)strtol(value, NULL, 10);
         else if (!strcmp(argv[i], "--folder")) below = value;
         else {
-            fprintf(stderr, "usage: bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]\n");
+            fprintf(stderr,
+                    "usage: bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]\n");
             return 2;
         }
     }

@@ -1,8 +1,8 @@
 /*
  * dots.h - inner products of a query with rows of halves: the loop that reads a whole space.
  *
- * Every instruction set gives the same bits: a row is summed in sixteen lanes, each number's product rounded before it
- * is added to lane (number mod 16), and the lanes are joined by halves, l with l + 8, then 4, 2, 1. Fused
+ * Every instruction set gives the same bits: a row is summed in sixty-four lanes, each number's product rounded before
+ * it is added to lane (number mod 64), and the lanes are joined by halves, l with l + 32, then 16, 8, 4, 2, 1. Fused
  * multiply-adds would round once less, and cost a machine without them a call for each; memory is the limit anyway.
  */
 #ifndef ES_DOTS_H
@@ -10,9 +10,9 @@
 
 #include <stddef.h>
 
-enum { ES_DOTS_LANES = 16 };
+enum { ES_DOTS_LANES = 64 };
 
-/* scores[n] = rows [n, width] of halves, at an address of any kind, times query [width rounded up to 16, with zeros].
+/* scores[n] = rows [n, width] of halves, at an address of any kind, times query [width rounded up to 64, with zeros].
  */
 typedef void (*es_dots)(float *scores, const void *rows, size_t n, size_t width, const float *query);
 

@@ -1,5 +1,5 @@
 /*
- * dots_avx2.c - sixteen lanes in two registers, halves widened by F16C.
+ * dots_avx2.c - eight lanes to a register, halves widened by F16C.
  */
 #include "store/dots.h"
 

@@ -1,5 +1,5 @@
 /*
- * dots_avx512.c - sixteen lanes in one register.
+ * dots_avx512.c - sixteen lanes to a register.
  */
 #include "store/dots.h"
 
