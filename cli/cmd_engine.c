@@ -180,6 +180,20 @@ static int bench_synthetic(const cli_settings *s)
     return CLI_OK;
 }
 
+static int bench_batches(const cli_settings *s)
+{
+    es_engine_options options;
+    es_error error = {0};
+    char *text = NULL;
+    size_t bytes = 0;
+
+    cli_engine_options(&options, s);
+    if (es_engine_bench_batches(&options, s->json ? "json" : "text", &text, &bytes, &error)) return cli_fail(&error);
+    fwrite(text, 1, bytes, stdout);
+    es_free(text);
+    return CLI_OK;
+}
+
 int cli_run_bench(const cli_settings *s)
 {
     es_engine_options options;
@@ -196,6 +210,7 @@ int cli_run_bench(const cli_settings *s)
         cli_say("bench does not take %s", cli_quoted(s->args[1]));
         return CLI_USAGE;
     }
+    if (!strcmp(s->args[0], "batches")) return bench_batches(s);
     if (!strcmp(s->args[0], "embed")) return cli_run_bench_embed(s);
     if (s->synthetic) return bench_synthetic(s);
     cli_engine_options(&options, s);

@@ -365,7 +365,7 @@ const cli_command cli_commands[] = {
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",
      "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
-    {"bench", "FILE|asr|embed|diarize [FILE]|der REF HYP|eer FILE", 1, 3, "file",
+    {"bench", "FILE|asr|embed|batches|diarize [FILE]|der REF HYP|eer FILE", 1, 3, "file",
      ENGINE | SPEECH | BIT(OPT_UEM) | BIT(OPT_COLLAR) | BIT(OPT_TO_RTTM) | BIT(OPT_MODEL) | BIT(OPT_BATCH_SIZE) | BIT(OPT_SYNTHETIC) | BIT(OPT_TOKENS) | BIT(OPT_TEXTS) |
          BIT(OPT_SWEEP) | BIT(OPT_JSON) | TALK,
      "run the main job on one file and say what it cost",
@@ -375,6 +375,8 @@ const cli_command cli_commands[] = {
      "the batch that the budget allows, 100 tokens each, and what mel, encoder, cross keys and decoder take of it.\n\n"
      "embed measures the text encoder, the one of the folder of models or a made-up one: texts and tokens a second, "
      "arithmetic, memory. (A file called embed is ./embed.)\n\n"
+     "batches times steps of every pack of the folder of models, a few sizes each, and keeps the times beside the packs, in "
+     "costs-cpu.json or costs-cuda.json: batches are then chosen by them instead of by counting operations.\n\n"
      "diarize tells the speakers of a file apart, without a speech model, and says what that took; with -o the turns go to an "
      "RTTM file. With --synthetic campplus or resnet34 it needs neither weights nor a file.\n\n"
      "der compares two RTTM files: seconds missed, false alarms and speakers confused, under the best map between the speakers of "

@@ -513,6 +513,11 @@ ES_API int es_engine_bench_diarize(const es_engine_options *options, const char 
                                    const es_speech_options *speech, const char *rttm, const char *format, char **text, size_t *bytes,
                                    es_error *error);
 
+/* How long steps of a few sizes take here, for every pack of the folder of models; a table as "text" or "json". Kept beside
+ * the packs, from where the memory plan takes it for the choice of batches. */
+ES_API int es_engine_bench_batches(const es_engine_options *options, const char *format, char **text, size_t *bytes,
+                                   es_error *error);
+
 /* Windows of noise through a speech model of the size called name ("distil-large-v3"), with noise for weights: what this
  * machine makes of it, part by part, before anything is fetched. Figures as "text" or "json". */
 ES_API int es_engine_bench_synthetic(const es_engine_options *options, const char *name, const char *format, char **text,

@@ -13,6 +13,7 @@
 #include "media/decode.h"
 #include "pipeline/batch.h"
 #include "pipeline/bench.h"
+#include "pipeline/bench_batches.h"
 #include "pipeline/bench_voices.h"
 #include "pipeline/ingest.h"
 #include "pipeline/synthetic.h"
@@ -156,6 +157,20 @@ int es_engine_bench(es_engine *engine, const char *path, const es_speech_options
         rc = es_fail(&err, ES_EARG, "figures come as text or json");
     if (rc == ES_OK)
         rc = es_bench(engine->session, path, &speech, &hear, json, listen ? pass_event : NULL, &p, text, bytes, &err);
+    return es_door_give(error, rc, &err);
+}
+
+int es_engine_bench_batches(const es_engine_options *options, const char *format, char **text, size_t *bytes, es_error *error)
+{
+    es_session_options o;
+    es_err err = {0};
+    char models[4096];
+    bool json = format && !strcmp(format, "json");
+    int rc = es_door_session_options(&o, options, models, sizeof models, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK && format && !json && strcmp(format, "text")) rc = es_fail(&err, ES_EARG, "figures come as text or json");
+    if (rc == ES_OK) rc = es_bench_batches(&o, json, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }
 

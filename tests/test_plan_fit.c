@@ -5,10 +5,11 @@
  * All of it from the names of architectures, without weights and without a device.
  */
 #define _GNU_SOURCE
-#include "base/json.h"
+#include "pipeline/bench_batches.h"
 #include "pipeline/cost.h"
 #include "pipeline/fit.h"
 #include "pipeline/session.h"
+#include "seeded.h"
 #include "test.h"
 
 static const char mission[] = "distil-large-v3,segmentation-3.0,ecapa,resnet34,gte-qwen2-1.5b";
@@ -39,11 +40,11 @@ static outcome fitted(const char *names, es_fit_options o)
         r.step[i] = *s;
         switch (l.at[i]->kind) {
         case ES_LINEUP_WHISPER:
-            r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->windows) + es_cost_hour(l.at[i], o.backend, 2, true, s->slots);
+            r.seconds += es_cost_hour(l.at[i], o.backend, 2, o.costs, false, s->windows) + es_cost_hour(l.at[i], o.backend, 2, o.costs, true, s->slots);
             break;
-        case ES_LINEUP_PYANNET: r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->segments); break;
-        case ES_LINEUP_SPEAKER: r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->frames); break;
-        case ES_LINEUP_EMBEDDER: r.seconds += es_cost_hour(l.at[i], o.backend, 2, false, s->tokens); break;
+        case ES_LINEUP_PYANNET: r.seconds += es_cost_hour(l.at[i], o.backend, 2, o.costs, false, s->segments); break;
+        case ES_LINEUP_SPEAKER: r.seconds += es_cost_hour(l.at[i], o.backend, 2, o.costs, false, s->frames); break;
+        case ES_LINEUP_EMBEDDER: r.seconds += es_cost_hour(l.at[i], o.backend, 2, o.costs, false, s->tokens); break;
         }
     }
     es_lineup_done(&l);
@@ -189,6 +190,96 @@ static void the_readme_is_true(void)
     CHECK(strstr(readme, least), "the README does not say: %s", least);
 }
 
+/* ---- measured steps ---- */
+
+static void steps_between_points(void)
+{
+    es_costs c = {0};
+    es_err err = {0};
+
+    CHECK(es_costs_add(&c, "m", "windows", 8, 4, &err) == ES_OK && es_costs_add(&c, "m", "windows", 2, 1, &err) == ES_OK &&
+              es_costs_add(&c, "n", "windows", 1, 7, &err) == ES_OK && es_costs_add(&c, "m", "slots", 1, 9, &err) == ES_OK,
+          "%s", err.text);
+    static const struct {
+        const char *model, *unit;
+        int n;
+        double seconds;
+    } want[] = {{"m", "windows", 2, 1}, {"m", "windows", 8, 4}, {"m", "windows", 4, 2}, {"m", "windows", 5, 2.5}, {"m", "windows", 1, 1},
+                {"m", "windows", 16, 8}, {"m", "slots", 4, 36}, {"n", "windows", 1, 7}, {"n", "slots", 1, 0}, {"o", "windows", 1, 0}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        double have = es_costs_step(&c, want[i].model, want[i].unit, want[i].n);
+        CHECK(fabs(have - want[i].seconds) < 1e-12, "%s, %d %s: %g s, expected %g", want[i].model, want[i].n, want[i].unit, have,
+              want[i].seconds);
+    }
+    CHECK(es_costs_step(NULL, "m", "windows", 2) == 0, "nothing was measured");
+
+    /* The file gives back what was written, and a file that cannot be is refused. */
+    const char *folder = es_test_folder();
+    es_costs back = {0};
+    CHECK(es_costs_read(&back, folder, ES_CPU, &err) == ES_OK && back.n == 0, "an empty folder: %s", err.text);
+    CHECK(es_costs_write(&c, folder, ES_CPU, "a \"machine\"", 2, &err) == ES_OK, "%s", err.text);
+    CHECK(es_costs_read(&back, folder, ES_CPU, &err) == ES_OK && back.n == c.n, "%s", err.text);
+    for (int i = 0; i < c.n && i < back.n; i++)
+        CHECK(!strcmp(c.at[i].model, back.at[i].model) && !strcmp(c.at[i].unit, back.at[i].unit) && c.at[i].count == back.at[i].count &&
+                  c.at[i].seconds == back.at[i].seconds,
+              "point %d is another", i);
+    es_costs_done(&back);
+    CHECK(es_costs_read(&back, folder, ES_CUDA, &err) == ES_OK && back.n == 0, "the other backend's: %s", err.text);
+    CHECK(es_costs_write(&c, "/nowhere/at/all", ES_CPU, "", 0, &err) == ES_EIO, "%s", err.text);
+    static const char *const bad[] = {"{", "{\"steps\": [{}]}", "{\"steps\": [{\"model\": \"m\", \"unit\": \"windows\", \"count\": 0, \"seconds\": 1}]}",
+                                      "{\"steps\": [{\"model\": \"m\", \"unit\": \"windows\", \"count\": 1, \"seconds\": -1}]}",
+                                      "{\"steps\": [{\"model\": 3, \"unit\": \"windows\", \"count\": 1, \"seconds\": 1}]}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/costs-cpu.json", folder);
+        FILE *f = fopen(path, "wb");
+        if (f) fputs(bad[i], f), fclose(f);
+        err = (es_err){0};
+        CHECK(es_costs_read(&back, folder, ES_CPU, &err) != ES_OK && strstr(err.text, "costs-cpu.json") && !back.n, "%s: %s", bad[i], err.text);
+    }
+    es_costs_done(&c);
+}
+
+/* The planner goes by what was measured: a stage that gains nothing gets the least step, one that gains gets a larger one. */
+static void measured_steps_decide(void)
+{
+    es_costs flat = {0}, steep = {0};
+    es_err err = {0};
+    const es_fit_options o = {.backend = ES_CUDA, .budget = 2200000000u};
+    es_fit_options a = o, b = o;
+
+    CHECK(es_costs_add(&flat, "segmentation-3.0", "windows", 1, 0.01, &err) == ES_OK, "%s", err.text); /* n windows take n times as long */
+    CHECK(es_costs_add(&steep, "segmentation-3.0", "windows", 1, 1, &err) == ES_OK &&
+              es_costs_add(&steep, "segmentation-3.0", "windows", 128, 1, &err) == ES_OK,
+          "%s", err.text);
+    a.costs = &flat, b.costs = &steep;
+    CHECK_INT(fitted("segmentation-3.0", a).step[0].segments, 1);
+    CHECK_INT(fitted("segmentation-3.0", b).step[0].segments, 64); /* 128 do not fit */
+    es_costs_done(&flat);
+    es_costs_done(&steep);
+}
+
+static void packs_are_measured(void)
+{
+    const es_seeded_whisper small = {
+        .seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51865, .f16 = true, .alignment = "[[1, 0]]", .name = "small"};
+    const char *folder = es_test_folder();
+    const es_session_options o = {.models = folder, .device = "cpu", .threads = 1};
+    char path[4096], *text = NULL;
+    size_t bytes;
+    es_costs c = {0};
+    es_err err = {0};
+
+    CHECK(es_bench_batches(&o, false, &text, &bytes, &err) == ES_ENOTFOUND && !text, "an empty folder: %s", err.text);
+    snprintf(path, sizeof path, "%s/small.pack", folder);
+    CHECK(es_seeded_whisper_write(path, &small) == 0, "cannot write a pack");
+    CHECK(es_bench_batches(&o, false, &text, &bytes, &err) == ES_OK && strstr(text, "small"), "%s", err.text);
+    CHECK(es_costs_read(&c, folder, ES_CPU, &err) == ES_OK && c.n == 6, "%d points: %s", c.n, err.text);
+    CHECK(es_costs_step(&c, "small", "windows", 1) > 0 && es_costs_step(&c, "small", "slots", 16) > 0, "nothing was measured");
+    es_costs_done(&c);
+    free(text);
+}
+
 static void names_are_known(void)
 {
     outcome r = fitted("base,whatever", (es_fit_options){.backend = ES_CPU});
@@ -205,6 +296,9 @@ int main(int argc, char **argv)
         {"plans_are_repeated", plans_are_repeated},
         {"without_a_budget", without_a_budget},
         {"the_readme_is_true", the_readme_is_true},
+        {"steps_between_points", steps_between_points},
+        {"measured_steps_decide", measured_steps_decide},
+        {"packs_are_measured", packs_are_measured},
         {"names_are_known", names_are_known},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

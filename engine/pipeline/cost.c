@@ -8,7 +8,6 @@
  */
 #include "pipeline/cost.h"
 
-#include <string.h>
 #include <unistd.h>
 
 enum { WINDOWS = 130, TOKENS = 100, SEGMENTS = 3600, TEXT_TOKENS = 16000, ROWS = 1500, SEGMENT_ROWS = 589 };
@@ -80,23 +79,56 @@ static double embed(const es_embedder_dims *d, const machine *k, double n)
 
 /* ---- an hour ---- */
 
-double es_cost_hour(const es_lineup_model *m, es_backend backend, int threads, bool slots, int n)
+const char *es_cost_unit(const es_lineup_model *m, bool slots)
 {
-    machine k = machine_of(backend, threads);
-
     switch (m->kind) {
-    case ES_LINEUP_WHISPER:
-        if (slots) return WINDOWS * TOKENS / (double)n * decode(&m->whisper_dims, &k, n);
-        return WINDOWS / (double)n * encode(&m->whisper_dims, &k, n);
-    case ES_LINEUP_PYANNET: return SEGMENTS / (double)n * segment(&k, n);
+    case ES_LINEUP_WHISPER: return slots ? "slots" : "windows";
+    case ES_LINEUP_PYANNET: return "windows";
+    case ES_LINEUP_SPEAKER: return "frames";
+    case ES_LINEUP_EMBEDDER: return "tokens";
+    }
+    return "";
+}
+
+/* Windows, tokens of slots, frames ... that an hour asks for. */
+static double work(const es_lineup_model *m, bool slots)
+{
+    switch (m->kind) {
+    case ES_LINEUP_WHISPER: return slots ? WINDOWS * TOKENS : WINDOWS;
+    case ES_LINEUP_PYANNET: return SEGMENTS;
     case ES_LINEUP_SPEAKER:
         switch (m->speaker_dims.kind) {
-        case ES_SPEAKER_CAMPPLUS: return 900e3 / n * speaker(&k, 9e6, 390, n);
-        case ES_SPEAKER_RESNET34: return 3600e3 / n * speaker(&k, 46e6, 60, n);
-        case ES_SPEAKER_ECAPA: return 60e3 / n * speaker(&k, 29e6, 120, n);
+        case ES_SPEAKER_CAMPPLUS: return 900e3;
+        case ES_SPEAKER_RESNET34: return 3600e3;
+        case ES_SPEAKER_ECAPA: return 60e3;
         }
         return 0;
-    case ES_LINEUP_EMBEDDER: return TEXT_TOKENS / (double)n * embed(&m->embedder_dims, &k, n);
+    case ES_LINEUP_EMBEDDER: return TEXT_TOKENS;
     }
     return 0;
+}
+
+static double estimate(const es_lineup_model *m, const machine *k, bool slots, double n)
+{
+    switch (m->kind) {
+    case ES_LINEUP_WHISPER: return slots ? decode(&m->whisper_dims, k, n) : encode(&m->whisper_dims, k, n);
+    case ES_LINEUP_PYANNET: return segment(k, n);
+    case ES_LINEUP_SPEAKER:
+        switch (m->speaker_dims.kind) {
+        case ES_SPEAKER_CAMPPLUS: return speaker(k, 9e6, 390, n);
+        case ES_SPEAKER_RESNET34: return speaker(k, 46e6, 60, n);
+        case ES_SPEAKER_ECAPA: return speaker(k, 29e6, 120, n);
+        }
+        return 0;
+    case ES_LINEUP_EMBEDDER: return embed(&m->embedder_dims, k, n);
+    }
+    return 0;
+}
+
+double es_cost_hour(const es_lineup_model *m, es_backend backend, int threads, const es_costs *costs, bool slots, int n)
+{
+    machine k = machine_of(backend, threads);
+    double measured = es_costs_step(costs, m->name, es_cost_unit(m, slots), n);
+
+    return work(m, slots) / n * (measured > 0 ? measured : estimate(m, &k, slots, n));
 }

@@ -5,14 +5,17 @@
  *
  * A product of few rows leaves most of a machine idle, one of many none of it; half is the number of rows at which half of
  * the peak is reached. The figures are of a machine of a kind, not of this one: they only have to tell which stage gains
- * most by more memory, and where more gains nothing. No result depends on them.
+ * most by more memory, and where more gains nothing. Where a model was measured, that is believed. No result depends on it.
  */
 #ifndef ES_COST_H
 #define ES_COST_H
 
+#include "pipeline/costs.h"
 #include "pipeline/lineup.h"
 
-/* Seconds that an hour of recorded speech takes in steps of size n: of the windows, or of the slots (else windows). */
-double es_cost_hour(const es_lineup_model *m, es_backend backend, int threads, bool slots, int n);
+const char *es_cost_unit(const es_lineup_model *m, bool slots); /* "windows", "slots", "frames", "tokens" */
+/* Seconds that an hour of recorded speech takes in steps of size n; slots: of a speech model's decoder, else of its encoder.
+ * costs: what was measured, which counts before any estimate; or NULL. */
+double es_cost_hour(const es_lineup_model *m, es_backend backend, int threads, const es_costs *costs, bool slots, int n);
 
 #endif

@@ -80,13 +80,13 @@ static void ladders(entrant *e, es_lineup_model *m, const es_session_limits *wis
     *e = (entrant){.model = m, .n_axes = 1};
     switch (m->kind) {
     case ES_LINEUP_WHISPER:
-        ladder(&e->axis[0], "windows", &m->step.windows, wish->windows, windows);
-        ladder(&e->axis[1], "slots", &m->step.slots, wish->slots, slots);
+        ladder(&e->axis[0], es_cost_unit(m, false), &m->step.windows, wish->windows, windows);
+        ladder(&e->axis[1], es_cost_unit(m, true), &m->step.slots, wish->slots, slots);
         e->n_axes = 2;
         break;
-    case ES_LINEUP_PYANNET: ladder(&e->axis[0], "windows", &m->step.segments, wish->segments, segments); break;
-    case ES_LINEUP_SPEAKER: ladder(&e->axis[0], "frames", &m->step.frames, wish->frames, frames); break;
-    case ES_LINEUP_EMBEDDER: ladder(&e->axis[0], "tokens", &m->step.tokens, wish->tokens, tokens); break;
+    case ES_LINEUP_PYANNET: ladder(&e->axis[0], es_cost_unit(m, false), &m->step.segments, wish->segments, segments); break;
+    case ES_LINEUP_SPEAKER: ladder(&e->axis[0], es_cost_unit(m, false), &m->step.frames, wish->frames, frames); break;
+    case ES_LINEUP_EMBEDDER: ladder(&e->axis[0], es_cost_unit(m, false), &m->step.tokens, wish->tokens, tokens); break;
     }
 }
 
@@ -125,7 +125,7 @@ static int measure(entrant *e, const es_fit_options *o, uint64_t *workspace, es_
             *workspace = t.workspace;
             r->state[i] = t.state + (t.weights - e->weights); /* tables that are as long as a step count with it */
             r->scratch[i] = t.scratch;
-            r->seconds[i] = es_cost_hour(e->model, o->backend, o->threads, k == 1, r->step[i]);
+            r->seconds[i] = es_cost_hour(e->model, o->backend, o->threads, o->costs, k == 1, r->step[i]);
         }
         e->at[k] = 0;
         if (o->least) r->n = 1;

@@ -4,6 +4,7 @@
 #ifndef ES_FIT_H
 #define ES_FIT_H
 
+#include "pipeline/costs.h"
 #include "pipeline/lineup.h"
 
 typedef struct es_fit_options {
@@ -11,6 +12,7 @@ typedef struct es_fit_options {
     int threads;
     uint64_t budget;        /* bytes on the device; 0: none, and then memory has a price */
     es_session_limits wish; /* steps that are asked for; 0: free */
+    const es_costs *costs;  /* measured; NULL: all is estimated */
     bool least;             /* take the smallest steps, and as the budget what they need */
 } es_fit_options;
 

@@ -32,6 +32,7 @@ struct es_session {
     es_maker maker[ES_N_STAGES], plda;
     char *plda_path;
     es_embedding *embedding;
+    es_costs costs; /* measured, beside the packs */
     es_plan *plan;
     es_device *device;
     es_arena *arena;
@@ -140,6 +141,7 @@ int es_session_plan(const es_session_options *o, const char *with, es_session_lo
                                 .threads = o->threads,
                                 .budget = o->budget ? o->budget : es_session_default_budget(where.backend, 0),
                                 .wish = o->limits,
+                                .costs = s ? &s->costs : NULL,
                                 .least = o->least};
     if (rc == ES_OK) rc = es_fit(&p, l, &fit, err);
     if (rc == ES_OK) rc = plan_look(p, look, text, bytes, err);
@@ -200,6 +202,7 @@ static int choose_packs(es_session *s, const es_session_options *o, bool must_be
     const char *const name[ES_N_STAGES] = {o->asr, o->segmentation, o->diarizer, o->voice, o->embedder};
     const es_pack_entry *e[ES_N_STAGES] = {NULL};
     es_packs packs = {0};
+    es_err why = {0};
     int rc = es_packs_scan(&packs, o->models, err);
 
     if (rc == ES_OK) rc = es_packs_choose_asr(&packs, o->asr, &e[ES_STAGE_ASR], err);
@@ -210,6 +213,8 @@ static int choose_packs(es_session *s, const es_session_options *o, bool must_be
     for (enum es_stage i = 0; i < ES_STAGE_EMBEDDER && rc == ES_OK; i++)
         if (e[i]) rc = add_stage(s, i, e[i], err);
     if (rc == ES_OK && e[ES_STAGE_EMBEDDER]) rc = add_embedder(s, o, e[ES_STAGE_EMBEDDER], must_be_there, err);
+    if (rc == ES_OK && es_costs_read(&s->costs, o->models, s->where.backend, &why) != ES_OK)
+        es_log(ES_LOG_WARN, "%s; batches are estimated", why.text);
     if (rc == ES_OK) rc = add_plda(s, &packs, e[ES_STAGE_DIARIZER], err);
     es_packs_done(&packs);
     return rc;
@@ -279,7 +284,7 @@ int es_session_ready(es_session *s, es_err *err)
 {
     es_device_facts facts;
     es_fault why = {0};
-    es_fit_options fit = {.backend = s->where.backend, .threads = s->threads, .budget = s->budget, .wish = s->wish};
+    es_fit_options fit = {.backend = s->where.backend, .threads = s->threads, .budget = s->budget, .wish = s->wish, .costs = &s->costs};
     int rc = ES_OK;
 
     if (s->ready) return ES_OK;
@@ -317,6 +322,7 @@ void es_session_close(es_session *s)
     es_arena_close(s->arena);
     es_plan_close(s->plan);
     es_device_close(s->device);
+    es_costs_done(&s->costs);
     free(s->plda_path);
     free(s);
 }
