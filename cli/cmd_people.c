@@ -27,8 +27,12 @@ static const char *plural(size_t n)
 static void say_change(const char *name, size_t speakers, size_t recordings)
 {
     if (!speakers) puts("no recording is affected");
-    else if (name) printf("%zu speaker%s in %zu recording%s %s called %s now\n", speakers, plural(speakers), recordings, plural(recordings), speakers == 1 ? "is" : "are", cli_shown(name));
-    else printf("%zu speaker%s in %zu recording%s %s called otherwise now\n", speakers, plural(speakers), recordings, plural(recordings), speakers == 1 ? "is" : "are");
+    else if (name)
+        printf("%zu speaker%s in %zu recording%s %s called %s now\n", speakers, plural(speakers), recordings,
+               plural(recordings), speakers == 1 ? "is" : "are", cli_shown(name));
+    else
+        printf("%zu speaker%s in %zu recording%s %s called otherwise now\n", speakers, plural(speakers), recordings,
+               plural(recordings), speakers == 1 ? "is" : "are");
 }
 
 /* ---- enroll ---- */
@@ -57,10 +61,12 @@ int cli_run_enroll(const cli_settings *s)
 
     cli_engine_options(&options, s);
     if (es_library_open(&library, s->library, ES_LIBRARY_CREATE, &error)) return cli_fail(&error);
-    if (es_library_enroll(library, s->args[0], s->args + 1, (size_t)s->n_args - 1, (int)s->track, &options, hear_enrolling, &e, &r, &error)) {
+    if (es_library_enroll(library, s->args[0], s->args + 1, (size_t)s->n_args - 1, (int)s->track, &options,
+                          hear_enrolling, &e, &r, &error)) {
         e.code = cli_fail_input(&error);
     } else if (!s->quiet) {
-        printf("%s is known by %s of speech in %zu file%s; ", cli_shown(s->args[0]), cli_length(r.speech_ms), r.clips, plural(r.clips));
+        printf("%s is known by %s of speech in %zu file%s; ", cli_shown(s->args[0]), cli_length(r.speech_ms), r.clips,
+               plural(r.clips));
         say_change(s->args[0], r.speakers, r.recordings);
     }
     es_library_close(library);
@@ -78,7 +84,8 @@ static void list_json(listing *l, const es_person *p)
 {
     printf("%s\n  {\"name\": ", l->n ? "," : "");
     cli_json_string(p->name);
-    printf(", \"enrolled\": %s, \"clips\": %zu, \"speech_ms\": %" PRId64 ", \"models\": ", p->enrolled ? "true" : "false", p->clips, p->speech_ms);
+    printf(", \"enrolled\": %s, \"clips\": %zu, \"speech_ms\": %" PRId64 ", \"models\": ",
+           p->enrolled ? "true" : "false", p->clips, p->speech_ms);
     cli_json_string(p->models);
     fputs(", \"recordings\": [", stdout);
     for (size_t i = 0; i < p->recordings; i++) {
@@ -96,11 +103,14 @@ static int list_person(void *user, const es_person *p)
         list_json(l, p);
     } else {
         printf("%s", cli_shown(p->name));
-        if (p->enrolled) printf(", known by %s in %zu recording%s (%s)", cli_length(p->speech_ms), p->clips, plural(p->clips), cli_shown(p->models));
+        if (p->enrolled)
+            printf(", known by %s in %zu recording%s (%s)", cli_length(p->speech_ms), p->clips, plural(p->clips),
+                   cli_shown(p->models));
         else if (!p->comparable) printf(", %s", p->speech_ms ? "forgotten" : "who never speaks alone");
         else printf(", %s alone", cli_length(p->speech_ms));
         if (p->recordings) printf(", speaks in ");
-        for (size_t i = 0; i < p->recordings && i < SHOWN_PATHS; i++) printf("%s%s", i ? ", " : "", cli_shown(base_of(p->paths[i])));
+        for (size_t i = 0; i < p->recordings && i < SHOWN_PATHS; i++)
+            printf("%s%s", i ? ", " : "", cli_shown(base_of(p->paths[i])));
         if (p->recordings > SHOWN_PATHS) printf(" and %zu more", p->recordings - SHOWN_PATHS);
         putchar('\n');
     }
@@ -119,7 +129,8 @@ static int list_all(const cli_settings *s)
     if (s->json) putchar('[');
     if (es_library_people(library, list_person, &l, &error)) code = cli_fail(&error);
     if (s->json) puts(l.n ? "\n]" : "]");
-    else if (!s->quiet && !l.n && code == CLI_OK) puts("nobody is enrolled, and nobody was told apart in a recording yet");
+    else if (!s->quiet && !l.n && code == CLI_OK)
+        puts("nobody is enrolled, and nobody was told apart in a recording yet");
     es_library_close(library);
     return code;
 }
@@ -168,7 +179,8 @@ static int change(const cli_settings *s, const word *w)
     if (es_library_open(&library, s->library, 0, &error)) return cli_fail(&error);
     if (w->run(library, s->args + 1, &r, &error)) code = cli_fail_input(&error);
     else if (!s->quiet) say_change(w->run == run_rename ? s->args[2] : NULL, r.speakers, r.recordings);
-    if (code == CLI_OK && !s->quiet && w->run == run_forget) puts("`earshot compact` leaves no byte of the name and of the vectors");
+    if (code == CLI_OK && !s->quiet && w->run == run_forget)
+        puts("`earshot compact` leaves no byte of the name and of the vectors");
     es_library_close(library);
     return code;
 }

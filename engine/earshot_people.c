@@ -52,7 +52,8 @@ static int paths_of(paths *p, es_store *s, const es_place *places, size_t n, es_
     for (size_t i = 0; i < n; i++) {
         es_media_info media = {0};
         es_made made = {0};
-        if (i && places[i].track == places[i - 1].track && es_hash_same(places[i].content, places[i - 1].content)) continue;
+        if (i && places[i].track == places[i - 1].track && es_hash_same(places[i].content, places[i - 1].content))
+            continue;
         if (es_store_get_info(s, places[i].content, places[i].track, &media, &made, NULL) == ES_OK && media.path) {
             p->at[p->n++] = media.path;
             media.path = NULL; /* ours from here on */
@@ -93,7 +94,8 @@ static int pass_person(void *user, const es_names_person *p)
     return stop;
 }
 
-int es_library_people(es_library *library, int (*visit)(void *user, const es_person *person), void *user, es_error *error)
+int es_library_people(es_library *library, int (*visit)(void *user, const es_person *person), void *user,
+                      es_error *error)
 {
     es_err err = {0};
     passer x = {library->store, visit, user, &err, ES_OK};
@@ -102,7 +104,8 @@ int es_library_people(es_library *library, int (*visit)(void *user, const es_per
     return es_door_give(error, rc ? rc : x.rc, &err);
 }
 
-int es_library_speaks_in(es_library *library, const char *who, int (*visit)(void *user, const char *path), void *user, es_error *error)
+int es_library_speaks_in(es_library *library, const char *who, int (*visit)(void *user, const char *path), void *user,
+                         es_error *error)
 {
     es_place *places = NULL;
     paths found = {0};
@@ -125,7 +128,8 @@ static int give_change(es_relabeled *out, const es_names_change *c, int rc, es_e
     return es_door_give(error, rc, err);
 }
 
-int es_library_rename_speaker(es_library *library, const char *who, const char *name, es_relabeled *out, es_error *error)
+int es_library_rename_speaker(es_library *library, const char *who, const char *name, es_relabeled *out,
+                              es_error *error)
 {
     es_names_change c = {.voices = 0};
     es_err err = {0};
@@ -134,7 +138,8 @@ int es_library_rename_speaker(es_library *library, const char *who, const char *
     return give_change(out, &c, rc, error, &err);
 }
 
-int es_library_merge_speakers(es_library *library, const char *who, const char *other, es_relabeled *out, es_error *error)
+int es_library_merge_speakers(es_library *library, const char *who, const char *other, es_relabeled *out,
+                              es_error *error)
 {
     es_names_change c = {.voices = 0};
     es_err err = {0};
@@ -143,7 +148,8 @@ int es_library_merge_speakers(es_library *library, const char *who, const char *
     return give_change(out, &c, rc, error, &err);
 }
 
-int es_library_split_speaker(es_library *library, const char *who, const char *recording, es_relabeled *out, es_error *error)
+int es_library_split_speaker(es_library *library, const char *who, const char *recording, es_relabeled *out,
+                             es_error *error)
 {
     es_names_change c = {.voices = 0};
     es_hash128 content;
@@ -179,8 +185,8 @@ static void pass_note(void *user, const char *sentence)
 }
 
 /* The clips of all files that are good enough; the others are told. */
-static int take_all(es_clip *clips, size_t *n_clips, es_library *library, es_voiceprint *v, const char *const *files, size_t n, int track,
-                    enrolling *e, es_err *err)
+static int take_all(es_clip *clips, size_t *n_clips, es_library *library, es_voiceprint *v, const char *const *files,
+                    size_t n, int track, enrolling *e, es_err *err)
 {
     for (size_t i = 0; i < n; i++) {
         es_clip *c = &clips[*n_clips];
@@ -192,20 +198,23 @@ static int take_all(es_clip *clips, size_t *n_clips, es_library *library, es_voi
             if (es_hash_same(clips[k].content, c->content)) {
                 free(c->vector);
                 *c = (es_clip){.width = 0};
-                rc = es_fail(&why, ES_EARG, "%s: the same recording was named before; it says nothing new", es_printable(shown, sizeof shown, files[i]));
+                rc = es_fail(&why, ES_EARG, "%s: the same recording was named before; it says nothing new",
+                             es_printable(shown, sizeof shown, files[i]));
             }
         if (rc == ES_OK) {
             ++*n_clips;
             continue;
         }
-        if (rc == ES_EBUDGET || rc == ES_EDEVICE || rc == ES_EMODEL || rc == ES_ENOMEM || n == 1) return es_fail(err, rc, "%s", why.text);
+        if (rc == ES_EBUDGET || rc == ES_EDEVICE || rc == ES_EMODEL || rc == ES_ENOMEM || n == 1)
+            return es_fail(err, rc, "%s", why.text);
         if (e->tell) e->tell(e->user, files[i], true, why.text);
     }
     return *n_clips ? ES_OK : es_fail(err, ES_EARG, "none of the %zu files can be a person's voice", n);
 }
 
-int es_library_enroll(es_library *library, const char *name, const char *const *files, size_t n, int track, const es_engine_options *options,
-                      es_enroll_fn tell, void *user, es_enrolled_report *out, es_error *error)
+int es_library_enroll(es_library *library, const char *name, const char *const *files, size_t n, int track,
+                      const es_engine_options *options, es_enroll_fn tell, void *user, es_enrolled_report *out,
+                      es_error *error)
 {
     enrolling e = {tell, user, ""};
     es_names_change c = {.voices = 0};
@@ -217,7 +226,8 @@ int es_library_enroll(es_library *library, const char *name, const char *const *
     size_t n_clips = 0;
     int rc = es_person_check(name, &err); /* before models are read and files decoded */
 
-    if (rc == ES_OK && !es_store_tmp(library->store)) rc = es_fail(&err, ES_ELIBRARY, "the library is open for reading only, and nobody can be added to it");
+    if (rc == ES_OK && !es_store_tmp(library->store))
+        rc = es_fail(&err, ES_ELIBRARY, "the library is open for reading only, and nobody can be added to it");
     if (rc == ES_OK && n == 0) rc = es_fail(&err, ES_EARG, "a voice needs a recording of it");
     if (rc == ES_OK) rc = es_door_session_options(&o, options, models, sizeof models, &err);
     if (rc == ES_OK) rc = es_voiceprint_open(&v, &o, &err);
@@ -229,15 +239,19 @@ int es_library_enroll(es_library *library, const char *name, const char *const *
     else
         for (size_t i = 0; i < n_clips; i++) free(clips[i].vector);
     if (rc == ES_OK && c.like[0] && tell) {
-        snprintf(text, sizeof text, "this voice is %.2f like that of %s: if both are one person, `earshot speakers merge` says so", c.like_score,
-                 es_printable(shown, sizeof shown, c.like));
+        snprintf(text, sizeof text,
+                 "this voice is %.2f like that of %s: if both are one person, `earshot speakers merge` says so",
+                 c.like_score, es_printable(shown, sizeof shown, c.like));
         tell(user, "", false, text);
     }
     if (rc == ES_OK && c.strangers && tell) {
-        snprintf(text, sizeof text, "%zu voices of the library were made by other models than %s and were not compared", c.strangers, es_voiceprint_space(v)->model);
+        snprintf(text, sizeof text, "%zu voices of the library were made by other models than %s and were not compared",
+                 c.strangers, es_voiceprint_space(v)->model);
         tell(user, "", false, text);
     }
-    if (out) *out = (es_enrolled_report){.clips = rc ? 0 : n_clips, .speech_ms = rc ? 0 : net_ms, .speakers = c.voices, .recordings = c.recordings};
+    if (out)
+        *out = (es_enrolled_report){
+            .clips = rc ? 0 : n_clips, .speech_ms = rc ? 0 : net_ms, .speakers = c.voices, .recordings = c.recordings};
     free(clips);
     es_voiceprint_close(v);
     return es_door_give(error, rc, &err);

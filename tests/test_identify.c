@@ -36,7 +36,12 @@ static void add_voice(es_people *all, int recording, int speaker, const es_space
 
     all->voices = realloc(all->voices, (all->n_voices + 1) * sizeof *v);
     v = &all->voices[all->n_voices++];
-    *v = (es_voice){.content = {{(uint8_t)recording}}, .speaker = speaker, .space = space->hash, .width = W, .alone_ms = ms, .vector = malloc(W * sizeof *x)};
+    *v = (es_voice){.content = {{(uint8_t)recording}},
+                    .speaker = speaker,
+                    .space = space->hash,
+                    .width = W,
+                    .alone_ms = ms,
+                    .vector = malloc(W * sizeof *x)};
     memcpy(v->vector, x, W * sizeof *x);
 }
 
@@ -49,7 +54,11 @@ static void add_profile(es_people *all, const char *name, const es_space *space,
     *p = (es_profile){.n = (size_t)n, .clips = calloc((size_t)n, sizeof *p->clips)};
     snprintf(p->name, sizeof p->name, "%s", name);
     for (int i = 0; i < n; i++) {
-        p->clips[i] = (es_clip){.content = {{(uint8_t)(100 + i)}}, .space = space->hash, .width = W, .net_ms = 10000, .vector = malloc(W * sizeof(float))};
+        p->clips[i] = (es_clip){.content = {{(uint8_t)(100 + i)}},
+                                .space = space->hash,
+                                .width = W,
+                                .net_ms = 10000,
+                                .vector = malloc(W * sizeof(float))};
         memcpy(p->clips[i].vector, x[i], W * sizeof(float));
     }
 }
@@ -81,7 +90,8 @@ static void thresholds(void)
         CHECK(t > last && t < 0.95, "%zu people: %g", n, t);
         /* The definition: each chance is an n-th. */
         double one = erfc((r->same - r->others) / r->spread / sqrt(2));
-        CHECK(fabs(erfc(z / sqrt(2)) * (double)n / one - 1) < 1e-6, "%zu people: the chances add up to %g", n, erfc(z / sqrt(2)) * (double)n / one);
+        CHECK(fabs(erfc(z / sqrt(2)) * (double)n / one - 1) < 1e-6, "%zu people: the chances add up to %g", n,
+              erfc(z / sqrt(2)) * (double)n / one);
         last = t;
     }
     CHECK_STR(es_identify_rule_of("ecapa")->architecture, "ecapa");
@@ -106,9 +116,9 @@ static void names(void)
     add_profile(&all, "Anna", &SPACE, (const float *const[]){a}, 1);
     add_profile(&all, "Bert", &SPACE, (const float *const[]){b}, 1);
     add_profile(&all, "Cleo", &OTHER, (const float *const[]){a}, 1); /* of another model: never compared */
-    voice(x, 0, 0.8, 0), add_voice(&all, 1, 0, &SPACE, x, 9000);  /* Anna */
-    voice(x, 2, 0.9, 1), add_voice(&all, 1, 1, &SPACE, x, 9000);  /* nobody */
-    voice(x, 0, 0.55, 2), add_voice(&all, 2, 0, &SPACE, x, 9000); /* perhaps Anna */
+    voice(x, 0, 0.8, 0), add_voice(&all, 1, 0, &SPACE, x, 9000);     /* Anna */
+    voice(x, 2, 0.9, 1), add_voice(&all, 1, 1, &SPACE, x, 9000);     /* nobody */
+    voice(x, 0, 0.55, 2), add_voice(&all, 2, 0, &SPACE, x, 9000);    /* perhaps Anna */
     person(x, 1), x[1] = 0.72f, x[0] = 0.67f, add_voice(&all, 3, 0, &SPACE, x, 9000); /* Bert, but Anna as well */
     voice(x, 1, 0.8, 4), add_voice(&all, 4, 0, &SPACE, x, 9000); /* two voices of one recording are like Bert */
     voice(x, 1, 0.75, 5), add_voice(&all, 4, 1, &SPACE, x, 9000);
@@ -172,13 +182,15 @@ static void numbers(void)
     voice(x, 1, 0.9, 1), add_voice(&all, 1, 1, &SPACE, x, 9000);
     voice(x, 1, 0.9, 2), add_voice(&all, 2, 0, &SPACE, x, 9000);
     voice(x, 0, 0.9, 3), add_voice(&all, 2, 1, &SPACE, x, 9000);
-    voice(x, 0, 0.95, 4), add_voice(&all, 2, 2, &SPACE, x, 9000); /* of two that are like one, the nearer one is the person */
-    voice(x, 0, 0.9, 5), add_voice(&all, 3, 0, &OTHER, x, 9000);  /* of another model: somebody else */
-    voice(x, 0, 0.9, 6), add_voice(&all, 4, 0, &SPACE, x, 1000);  /* too short to be anybody */
+    voice(x, 0, 0.95, 4),
+        add_voice(&all, 2, 2, &SPACE, x, 9000); /* of two that are like one, the nearer one is the person */
+    voice(x, 0, 0.9, 5), add_voice(&all, 3, 0, &OTHER, x, 9000); /* of another model: somebody else */
+    voice(x, 0, 0.9, 6), add_voice(&all, 4, 0, &SPACE, x, 1000); /* too short to be anybody */
     voice(x, 3, 0.9, 7), add_voice(&all, 5, 0, &SPACE, x, 9000);
     identify(&all);
     static const uint32_t want[] = {1, 2, 2, 3, 1, 4, 5, 6};
-    for (size_t i = 0; i < all.n_voices; i++) CHECK(number(&all, i) == want[i], "voice %zu is Speaker %u, expected %u", i, number(&all, i), want[i]);
+    for (size_t i = 0; i < all.n_voices; i++)
+        CHECK(number(&all, i) == want[i], "voice %zu is Speaker %u, expected %u", i, number(&all, i), want[i]);
 
     /* Enrolling somebody names, and renumbers nobody. */
     person(x, 0);
@@ -197,11 +209,13 @@ static void numbers(void)
     CHECK_INT(all.voices[3].identity.verdict, ES_VERDICT_TOLD);
     CHECK(number(&all, 7) == number(&all, 1), "the voices of a group are %u and %u", number(&all, 1), number(&all, 7));
     CHECK(all.voices[0].identity.verdict == ES_VERDICT_UNKNOWN, "a voice that is said to be nobody's got a name");
-    for (size_t i = 1; i < all.n_voices; i++) CHECK(number(&all, i) != number(&all, 0), "voice %zu joined one that is apart", i);
+    for (size_t i = 1; i < all.n_voices; i++)
+        CHECK(number(&all, i) != number(&all, 0), "voice %zu joined one that is apart", i);
     es_people_done(&all);
 }
 
-/* 40 recordings of 12 people with noise: every voice finds its person, and nothing depends on how the arrays were filled. */
+/* 40 recordings of 12 people with noise: every voice finds its person, and nothing depends on how the arrays were
+ * filled. */
 static void many(void)
 {
     es_noise noise = {11};
@@ -221,7 +235,8 @@ static void many(void)
     identify(&all);
     for (int i = 0; i < n; i++) {
         if (!of[who[i]]) of[who[i]] = ++seen;
-        CHECK(number(&all, (size_t)i) == of[who[i]], "voice %d of person %d is Speaker %u, expected %u", i, who[i], number(&all, (size_t)i), of[who[i]]);
+        CHECK(number(&all, (size_t)i) == of[who[i]], "voice %d of person %d is Speaker %u, expected %u", i, who[i],
+              number(&all, (size_t)i), of[who[i]]);
     }
     CHECK_INT(seen, 12);
     es_people_done(&all);
@@ -240,7 +255,9 @@ static void pieces(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK_INT(es_enroll_pieces(NULL, cases[i].samples), cases[i].n);
         CHECK_INT(es_enroll_pieces(from, cases[i].samples), cases[i].n);
-        for (int k = 0; k < cases[i].n; k++) CHECK(from[k] == 24000 * k && cases[i].samples - from[k] >= 24000, "a piece of %lld", (long long)(cases[i].samples - from[k]));
+        for (int k = 0; k < cases[i].n; k++)
+            CHECK(from[k] == 24000 * k && cases[i].samples - from[k] >= 24000, "a piece of %lld",
+                  (long long)(cases[i].samples - from[k]));
     }
 }
 
@@ -258,7 +275,8 @@ static void one_voice(void)
     CHECK_INT(how, ES_ENROLLED_OK);
     CHECK_INT(left_out, 1);
     person(want, 0);
-    CHECK(es_identify_cosine(mean, want, W) > 0.98 && mean[1] == 0, "the mean is at %g", es_identify_cosine(mean, want, W));
+    CHECK(es_identify_cosine(mean, want, W) > 0.98 && mean[1] == 0, "the mean is at %g",
+          es_identify_cosine(mean, want, W));
     CHECK(fabs(es_identify_cosine(mean, mean, W) - 1) < 1e-6);
     /* One piece alone. */
     CHECK_INT(es_enroll_mean(mean, &how, &share, &left_out, x, 1, W, rule), 0);
@@ -298,7 +316,8 @@ static void quality(void)
         if (i < 16000 || i >= 48000) x[i] = 1e-5f;
     CHECK_INT(es_enroll_loud(&s, &n, x, N), 0);
     CHECK_INT(n, 1);
-    CHECK(n == 1 && s[0].from == 16000 - 1600 && s[0].to == 48000 + 1600, "loud from %lld to %lld", (long long)s[0].from, (long long)s[0].to);
+    CHECK(n == 1 && s[0].from == 16000 - 1600 && s[0].to == 48000 + 1600, "loud from %lld to %lld",
+          (long long)s[0].from, (long long)s[0].to);
     free(s);
     for (int i = 0; i < N; i++) x[i] = 0;
     CHECK_INT(es_enroll_loud(&s, &n, x, N), 0);
@@ -327,7 +346,8 @@ static void alone(void)
     size_t n = 0;
 
     CHECK(second_share(1, &s, &n) == 0);
-    CHECK(n == 1 && es_enroll_samples(s, n) > 239000, "%zu stretches of %lld samples", n, (long long)es_enroll_samples(s, n));
+    CHECK(n == 1 && es_enroll_samples(s, n) > 239000, "%zu stretches of %lld samples", n,
+          (long long)es_enroll_samples(s, n));
     free(s);
     CHECK(fabs(second_share(2, &s, &n) - 294.0 / 589) < 1e-9); /* another slot */
     free(s);
@@ -369,8 +389,17 @@ static void alone_throughout(void)
 
 static void good_and_bad_names(void)
 {
-    static const char *const good[] = {"Anna", "Jos\xc3\xa9 da Silva", "\xe6\x9d\x8e\xe5\xb0\x8f\xe9\xbe\x99", "O'Brien/Smith", "../anna", "a", "Speaker", "Speaker 012",
-                                       "Speaker Anna", "Speaker 12b", "\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae"};
+    static const char *const good[] = {"Anna",
+                                       "Jos\xc3\xa9 da Silva",
+                                       "\xe6\x9d\x8e\xe5\xb0\x8f\xe9\xbe\x99",
+                                       "O'Brien/Smith",
+                                       "../anna",
+                                       "a",
+                                       "Speaker",
+                                       "Speaker 012",
+                                       "Speaker Anna",
+                                       "Speaker 12b",
+                                       "\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae"};
     static const struct {
         const char *name, *says;
     } bad[] = {{"", "empty"},
@@ -397,7 +426,8 @@ static void good_and_bad_names(void)
         err = (es_err){0};
         CHECK_INT(es_person_check(bad[i].name, &err), ES_EARG);
         CHECK(strstr(err.text, bad[i].says), "\"%s\" does not say \"%s\"", err.text, bad[i].says);
-        for (const char *p = err.text; *p; p++) CHECK((unsigned char)*p >= 0x20, "the sentence holds a control character");
+        for (const char *p = err.text; *p; p++)
+            CHECK((unsigned char)*p >= 0x20, "the sentence holds a control character");
     }
     memset(longest, 'x', sizeof longest);
     longest[ES_PERSON_BYTES] = 0;
@@ -413,9 +443,17 @@ static void good_and_bad_names(void)
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
-        {"thresholds", thresholds}, {"names", names},     {"best_clips", best_clips}, {"numbers", numbers},
-        {"many", many},             {"pieces", pieces},   {"one_voice", one_voice},   {"quality", quality},
-        {"alone", alone},           {"alone_throughout", alone_throughout},           {"good_and_bad_names", good_and_bad_names},
+        {"thresholds", thresholds},
+        {"names", names},
+        {"best_clips", best_clips},
+        {"numbers", numbers},
+        {"many", many},
+        {"pieces", pieces},
+        {"one_voice", one_voice},
+        {"quality", quality},
+        {"alone", alone},
+        {"alone_throughout", alone_throughout},
+        {"good_and_bad_names", good_and_bad_names},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));

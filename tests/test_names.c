@@ -1,6 +1,6 @@
 /*
- * test_names.c - names for voices through a library: the same whatever came first, past recordings renamed without their
- * sound, what the user says, and that forgetting leaves nothing.
+ * test_names.c - names for voices through a library: the same whatever came first, past recordings renamed without
+ * their sound, what the user says, and that forgetting leaves nothing.
  *
  * The voices are made from a seed: every person has a direction, every voice is that direction and some noise.
  */
@@ -35,9 +35,16 @@ static void put_voices(es_store *s, int seed, const es_space *space, const int *
     snprintf(path, sizeof path, "/recordings/%d.wav", seed);
     es_result r = make_result(seed, 2, path);
     es_diarization_done(&r.who);
-    r.who = (es_diarization){.turns = calloc((size_t)n, sizeof(es_spoken)), .n_turns = (size_t)n, .exclusive = calloc((size_t)n, sizeof(es_spoken)), .n_exclusive = (size_t)n,
-                             .speech = calloc(1, sizeof(es_heard)), .n_speech = 1, .n_speakers = n, .alone_ms = calloc((size_t)n, sizeof(int64_t)),
-                             .centers = {.space = space->hash, .width = W, .n = (size_t)n, .rows = malloc((size_t)n * W * sizeof(float))}};
+    r.who = (es_diarization){
+        .turns = calloc((size_t)n, sizeof(es_spoken)),
+        .n_turns = (size_t)n,
+        .exclusive = calloc((size_t)n, sizeof(es_spoken)),
+        .n_exclusive = (size_t)n,
+        .speech = calloc(1, sizeof(es_heard)),
+        .n_speech = 1,
+        .n_speakers = n,
+        .alone_ms = calloc((size_t)n, sizeof(int64_t)),
+        .centers = {.space = space->hash, .width = W, .n = (size_t)n, .rows = malloc((size_t)n * W * sizeof(float))}};
     r.who.speech[0] = (es_heard){0, 10000 * n};
     for (int i = 0; i < n; i++) {
         r.who.turns[i] = r.who.exclusive[i] = (es_spoken){10000 * i, 10000 * i + 10000, i};
@@ -51,7 +58,8 @@ static void put_voices(es_store *s, int seed, const es_space *space, const int *
 
 static const struct recording {
     int seed, who[4], n;
-} library[] = {{1, {0, 1}, 2}, {2, {1, 2}, 2}, {3, {2}, 1}, {4, {3, 0, 2}, 3}, {5, {0}, 1}, {6, {4, 5, 1, 0}, 4}, {7, {5}, 1}, {8, {3, 1}, 2}};
+} library[] = {{1, {0, 1}, 2}, {2, {1, 2}, 2},       {3, {2}, 1}, {4, {3, 0, 2}, 3},
+               {5, {0}, 1},    {6, {4, 5, 1, 0}, 4}, {7, {5}, 1}, {8, {3, 1}, 2}};
 enum { RECORDINGS = sizeof library / sizeof *library };
 
 static es_store *filled(const char *name, const int *order)
@@ -68,9 +76,14 @@ static es_store *filled(const char *name, const int *order)
     return s;
 }
 
-static int enroll_as(es_store *s, const char *name, const es_space *space, int who, int seed, es_names_change *change, es_err *err)
+static int enroll_as(es_store *s, const char *name, const es_space *space, int who, int seed, es_names_change *change,
+                     es_err *err)
 {
-    es_clip c = {.content = content_of(1000 + seed), .space = space->hash, .width = W, .vector = malloc(W * sizeof(float)), .net_ms = 12000};
+    es_clip c = {.content = content_of(1000 + seed),
+                 .space = space->hash,
+                 .width = W,
+                 .vector = malloc(W * sizeof(float)),
+                 .net_ms = 12000};
     float x[W];
 
     voice(x, who, 1000 + seed, 0.15);
@@ -78,14 +91,16 @@ static int enroll_as(es_store *s, const char *name, const es_space *space, int w
     return es_names_enroll(s, name, space, &c, 1, change, err);
 }
 
-static void enroll(es_store *s, const char *name, const es_space *space, int who, int seed, size_t voices, size_t recordings)
+static void enroll(es_store *s, const char *name, const es_space *space, int who, int seed, size_t voices,
+                   size_t recordings)
 {
     es_names_change change = {0};
     es_err err = {0};
 
     CHECK(enroll_as(s, name, space, who, seed, &change, &err) == ES_OK, "%s", err.text);
-    CHECK(change.voices == voices && change.recordings == recordings, "%s: %zu voices in %zu recordings changed, expected %zu in %zu", name, change.voices,
-          change.recordings, voices, recordings);
+    CHECK(change.voices == voices && change.recordings == recordings,
+          "%s: %zu voices in %zu recordings changed, expected %zu in %zu", name, change.voices, change.recordings,
+          voices, recordings);
 }
 
 /* The label of a speaker. */
@@ -108,7 +123,8 @@ static const char *label(es_store *s, int seed, int speaker)
 
 static void shuffled(void)
 {
-    static const int orders[][RECORDINGS] = {{0, 1, 2, 3, 4, 5, 6, 7}, {7, 6, 5, 4, 3, 2, 1, 0}, {3, 0, 6, 1, 7, 5, 2, 4}, {5, 2, 7, 0, 4, 1, 6, 3}};
+    static const int orders[][RECORDINGS] = {
+        {0, 1, 2, 3, 4, 5, 6, 7}, {7, 6, 5, 4, 3, 2, 1, 0}, {3, 0, 6, 1, 7, 5, 2, 4}, {5, 2, 7, 0, 4, 1, 6, 3}};
     dump first = {0};
 
     for (size_t o = 0; o < sizeof orders / sizeof *orders; o++) {
@@ -123,7 +139,8 @@ static void shuffled(void)
             put_voices(s, r->seed, &CAM, r->who, r->n);
             /* Concluding in between, as one process after the other does, must leave no trace. */
             if (o % 2) CHECK(es_names_refresh(s, &err) == ES_OK, "%s", err.text);
-            if (i == 3 && o == 2) enroll(s, "Anna", &CAM, 0, 1, 2, 2); /* before most recordings came, and after them all */
+            if (i == 3 && o == 2)
+                enroll(s, "Anna", &CAM, 0, 1, 2, 2); /* before most recordings came, and after them all */
         }
         if (o != 2) {
             es_names_change change;
@@ -155,7 +172,8 @@ static void one_number(void)
             CHECK(es_person_number(is) >= 1 && es_person_number(is) <= 6, "person %d is %s", who, is);
             if (!of[who][0]) snprintf(of[who], sizeof of[who], "%s", is);
             CHECK_STR(is, of[who]);
-            for (int other = 0; other < 6; other++) CHECK(other == who || strcmp(of[other], is), "persons %d and %d are both %s", who, other, is);
+            for (int other = 0; other < 6; other++)
+                CHECK(other == who || strcmp(of[other], is), "persons %d and %d are both %s", who, other, is);
         }
     es_store_close(s);
     /* A library that is open for reading only, with conclusions that are out of date, says the same. */
@@ -190,7 +208,7 @@ static void relabel(void)
     CHECK_STR(label(s, 4, 1), "Anna");
     CHECK_STR(label(s, 5, 0), "Anna");
     CHECK_STR(label(s, 6, 3), "Anna");
-    CHECK_STR(label(s, 2, 0), before); /* nobody else is called otherwise */
+    CHECK_STR(label(s, 2, 0), before);   /* nobody else is called otherwise */
     enroll(s, "Anna", &CAM, 0, 2, 0, 0); /* another clip of hers */
     CHECK_INT(enroll_as(s, "Anna", &CAM, 0, 2, &change, &err), ES_EARG);
     CHECK(strstr(err.text, "already; the same one says nothing new"), "%s", err.text);
@@ -204,10 +222,12 @@ static void relabel(void)
     put_voices(s, 21, &RES, (const int[]){0, 1}, 2);
     CHECK(strcmp(label(s, 21, 0), "Anna"), "a profile was compared with another model's vectors");
     CHECK_STR(label(s, 21, 1), "Bert");
-    put_voices(s, 22, &(es_space){.hash = {{9}}, .width = W}, (const int[]){0}, 1); /* a model nobody has ever heard of */
+    put_voices(s, 22, &(es_space){.hash = {{9}}, .width = W}, (const int[]){0},
+               1); /* a model nobody has ever heard of */
     es_names n = {0};
     CHECK(es_names_of(s, content_of(22), 0, &n, &err) == ES_OK, "%s", err.text);
-    CHECK(n.n == 1 && !es_identity_named(&n.at[0].identity) && es_person_number(n.at[0].label) > 0, "%s", n.n ? n.at[0].label : "nobody");
+    CHECK(n.n == 1 && !es_identity_named(&n.at[0].identity) && es_person_number(n.at[0].label) > 0, "%s",
+          n.n ? n.at[0].label : "nobody");
     es_names_done(&n);
     check_whole(s);
     es_store_close(s);
@@ -261,7 +281,8 @@ static void rename_merge_split(void)
     CHECK_INT(c.voices, 1);
     CHECK(es_person_number(label(s, 3, 0)) > 0, "%s", label(s, 3, 0));
     CHECK_STR(label(s, 4, 2), "Robert");
-    refused(&err, es_names_split(s, "Robert", content_of(3), 0, &c, &err), ES_ENOTFOUND, "does not speak in this recording");
+    refused(&err, es_names_split(s, "Robert", content_of(3), 0, &c, &err), ES_ENOTFOUND,
+            "does not speak in this recording");
     refused(&err, es_names_merge(s, "Robert", "Robert", &c, &err), ES_EARG, "themselves");
 
     /* Two without names are one; and a name outlives a number, whichever is said first. */
@@ -293,8 +314,8 @@ static int note_person(void *user, const es_names_person *p)
     lines *l = user;
     size_t n = strlen(l->text);
 
-    snprintf(l->text + n, sizeof l->text - n, "%s: %zu clips, %zu voices, %lld ms, %s%s\n", p->name, p->clips, p->voices, (long long)p->net_ms, p->models,
-             p->comparable ? "" : ", no vectors");
+    snprintf(l->text + n, sizeof l->text - n, "%s: %zu clips, %zu voices, %lld ms, %s%s\n", p->name, p->clips,
+             p->voices, (long long)p->net_ms, p->models, p->comparable ? "" : ", no vectors");
     return 0;
 }
 
@@ -387,7 +408,11 @@ static void forget(void)
     /* Two voices of one recording that are both like her: neither is named, both are hers for all that is known. */
     put_voices(s, 40, &CAM, (const int[]){0, 0}, 2);
     CHECK(es_person_number(label(s, 40, 0)) > 0, "%s", label(s, 40, 0));
-    es_clip extra = {.content = content_of(2000), .space = CAM.hash, .width = W, .vector = malloc(W * sizeof(float)), .net_ms = 9000};
+    es_clip extra = {.content = content_of(2000),
+                     .space = CAM.hash,
+                     .width = W,
+                     .vector = malloc(W * sizeof(float)),
+                     .net_ms = 9000};
     voice(clip, 0, 1001, 0.15), es_identify_unit(clip, clip, W);
     memcpy(extra.vector, clip, sizeof clip), extra.vector[3] += 0.125f;
     CHECK(es_names_enroll(s, name, &CAM, &extra, 1, &c, &err) == ES_OK, "%s", err.text);
@@ -395,7 +420,9 @@ static void forget(void)
     voice(heard, 0, 1, 0.15), voice(weak, 0, 40, 0.15);
     es_store_close(s); /* so that all of it is in the file */
     CHECK(folder_holds(dir, name, sizeof name - 1), "the name was never there");
-    CHECK(folder_holds_vector(dir, clip, false) && folder_holds_vector(dir, heard, true) && folder_holds_vector(dir, weak, true), "a vector was never there");
+    CHECK(folder_holds_vector(dir, clip, false) && folder_holds_vector(dir, heard, true) &&
+              folder_holds_vector(dir, weak, true),
+          "a vector was never there");
 
     s = open_store(dir, 0);
     CHECK(es_names_forget(s, name, &c, &err) == ES_OK, "%s", err.text);
@@ -403,15 +430,16 @@ static void forget(void)
     CHECK(es_store_compact(s, NULL, NULL, &err) == ES_OK, "%s", err.text);
     CHECK(!folder_holds(dir, name, sizeof name - 1), "the name is still there");
     CHECK(!folder_holds(dir, person.b, sizeof person.b), "the hash of the name is still there");
-    CHECK(!folder_holds_vector(dir, clip, false) && !folder_holds_vector(dir, clip, true), "a vector of a clip is still there");
+    CHECK(!folder_holds_vector(dir, clip, false) && !folder_holds_vector(dir, clip, true),
+          "a vector of a clip is still there");
     clip[3] += 0.125f;
     CHECK(!folder_holds_vector(dir, clip, false), "a vector of the other clip is still there");
     for (int i = 0; i < RECORDINGS; i++)
         for (int k = 0; k < library[i].n; k++) {
             bool gone = library[i].who[k] == 0 || (library[i].who[k] == 5);
             voice(heard, library[i].who[k], library[i].seed, 0.15);
-            CHECK(folder_holds_vector(dir, heard, true) == !gone, "the vector of person %d in recording %d %s", library[i].who[k], library[i].seed,
-                  gone ? "is still there" : "has gone");
+            CHECK(folder_holds_vector(dir, heard, true) == !gone, "the vector of person %d in recording %d %s",
+                  library[i].who[k], library[i].seed, gone ? "is still there" : "has gone");
         }
     CHECK(!folder_holds_vector(dir, weak, true), "a vector that may be hers is still there");
     /* Nobody is her any more, and the turns are still there. */
@@ -450,8 +478,10 @@ static void stale(void)
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
-        {"shuffled", shuffled}, {"one_number", one_number}, {"relabel", relabel}, {"rename_merge_split", rename_merge_split},
-        {"listing", listing},   {"forget", forget},         {"stale", stale},
+        {"shuffled", shuffled}, {"one_number", one_number},
+        {"relabel", relabel},   {"rename_merge_split", rename_merge_split},
+        {"listing", listing},   {"forget", forget},
+        {"stale", stale},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));

@@ -1,6 +1,6 @@
 /*
- * test_voices.c - real voices through the real networks: who is enrolled from one clip is named in all others, nobody else
- * is; and what nobody should be known by is refused, beside its good twin that is taken.
+ * test_voices.c - real voices through the real networks: who is enrolled from one clip is named in all others, nobody
+ * else is; and what nobody should be known by is refused, beside its good twin that is taken.
  *
  * Needs ES_TEST_MODELS with campplus.pack and segmentation-3.0.pack, and the recordings of ES_TEST_DATA.
  */
@@ -20,10 +20,17 @@ static const struct clip {
     const char *file;
     int who;
 } clips[] = {
-    {"audio/librispeech/1688-142285-0000.flac", 0}, {"audio/librispeech/1688-142285-0001.flac", 0}, {"audio/librispeech/1688-142285-0003.flac", 0},
-    {"audio/librispeech/1998-15444-0000.flac", 1},  {"audio/librispeech/1998-15444-0001.flac", 1},  {"audio/librispeech/1998-15444-0003.flac", 1},
-    {"audio/librispeech/2033-164914-0000.flac", 2}, {"audio/librispeech/2033-164914-0001.flac", 2}, {"audio/librispeech/2033-164914-0003.flac", 2},
-    {"audio/librispeech/mr_quilter_1272-128104-0000.wav", 3}, {"audio/librivox/sense_and_sensibility_01_austen_64kb-0870.wav", 4},
+    {"audio/librispeech/1688-142285-0000.flac", 0},
+    {"audio/librispeech/1688-142285-0001.flac", 0},
+    {"audio/librispeech/1688-142285-0003.flac", 0},
+    {"audio/librispeech/1998-15444-0000.flac", 1},
+    {"audio/librispeech/1998-15444-0001.flac", 1},
+    {"audio/librispeech/1998-15444-0003.flac", 1},
+    {"audio/librispeech/2033-164914-0000.flac", 2},
+    {"audio/librispeech/2033-164914-0001.flac", 2},
+    {"audio/librispeech/2033-164914-0003.flac", 2},
+    {"audio/librispeech/mr_quilter_1272-128104-0000.wav", 3},
+    {"audio/librivox/sense_and_sensibility_01_austen_64kb-0870.wav", 4},
 };
 enum { CLIPS = sizeof clips / sizeof *clips, PEOPLE = 5, ENROLLED = 3 /* who have more than one clip */ };
 static const char *const readers[PEOPLE] = {"Reader 1688", "Reader 1998", "Reader 2033", "Mr. Quilter's", "Austen's"};
@@ -110,7 +117,11 @@ static es_people library_of(const es_clip *taken, const int *longest)
     for (int i = 0; i < CLIPS; i++) {
         if (longest[clips[i].who] == i) continue;
         es_voice *v = &all.voices[all.n_voices++];
-        *v = (es_voice){.content = {{(uint8_t)(i + 1)}}, .speaker = i, .space = taken[i].space, .width = taken[i].width, .alone_ms = taken[i].net_ms,
+        *v = (es_voice){.content = {{(uint8_t)(i + 1)}},
+                        .speaker = i,
+                        .space = taken[i].space,
+                        .width = taken[i].width,
+                        .alone_ms = taken[i].net_ms,
                         .vector = malloc((size_t)taken[i].width * sizeof(float))};
         memcpy(v->vector, taken[i].vector, (size_t)taken[i].width * sizeof(float));
     }
@@ -140,13 +151,14 @@ static void named_and_unnamed(void)
             int who = clips[all.voices[k].speaker].who;
             const char *file = clips[all.voices[k].speaker].file;
             if (who < ENROLLED && who != without) {
-                CHECK(es_identity_named(d) && es_hash_same(d->person, es_person_of(readers[who])), "%s: verdict %d, score %.3f, margin %.3f", file, d->verdict,
-                      (double)d->score, (double)d->margin);
+                CHECK(es_identity_named(d) && es_hash_same(d->person, es_person_of(readers[who])),
+                      "%s: verdict %d, score %.3f, margin %.3f", file, d->verdict, (double)d->score, (double)d->margin);
                 if ((double)d->score < least) least = (double)d->score;
                 if ((double)d->margin < margin) margin = (double)d->margin;
                 n_right++;
             } else {
-                CHECK(!es_identity_named(d), "%s: a stranger got a name, score %.3f, margin %.3f", file, (double)d->score, (double)d->margin);
+                CHECK(!es_identity_named(d), "%s: a stranger got a name, score %.3f, margin %.3f", file,
+                      (double)d->score, (double)d->margin);
                 if ((double)d->score > nearest) nearest = (double)d->score;
                 n_unnamed++;
             }
@@ -155,12 +167,14 @@ static void named_and_unnamed(void)
         for (size_t a = 0; a < all.n_voices; a++)
             for (size_t b = 0; b < a; b++) {
                 bool same = clips[all.voices[a].speaker].who == clips[all.voices[b].speaker].who;
-                CHECK((all.voices[a].identity.number == all.voices[b].identity.number) == same, "%s and %s are %s one person",
-                      clips[all.voices[a].speaker].file, clips[all.voices[b].speaker].file, same ? "not" : "taken for");
+                CHECK((all.voices[a].identity.number == all.voices[b].identity.number) == same,
+                      "%s and %s are %s one person", clips[all.voices[a].speaker].file,
+                      clips[all.voices[b].speaker].file, same ? "not" : "taken for");
             }
         es_people_done(&all);
     }
-    printf("    %d clips named, the least at %.3f with a margin of %.3f; %d of strangers not, the nearest at %.3f\n", n_right, least, margin, n_unnamed, nearest);
+    printf("    %d clips named, the least at %.3f with a margin of %.3f; %d of strangers not, the nearest at %.3f\n",
+           n_right, least, margin, n_unnamed, nearest);
     for (int i = 0; i < CLIPS; i++) free(taken[i].vector);
 }
 
@@ -201,7 +215,8 @@ static const char *written(const char *name, sound *s)
     const char *path = in_folder(name);
     FILE *f = fopen(path, "wb");
 
-    fputs("RIFF", f), put32(f, 36 + 2 * (uint32_t)s->n), fputs("WAVEfmt ", f), put32(f, 16), put32(f, 1 | 1 << 16), put32(f, ES_RATE), put32(f, 2 * ES_RATE);
+    fputs("RIFF", f), put32(f, 36 + 2 * (uint32_t)s->n), fputs("WAVEfmt ", f), put32(f, 16), put32(f, 1 | 1 << 16),
+        put32(f, ES_RATE), put32(f, 2 * ES_RATE);
     put32(f, 2 | 16 << 16), fputs("data", f), put32(f, 2 * (uint32_t)s->n);
     for (int64_t i = 0; i < s->n; i++) {
         int v = (int)lrintf(s->x[i] * 32767);
@@ -240,7 +255,8 @@ static void good_and_bad(void)
     append(&s, A, 2, 8, 1, 1);
     if (take(&c, written("six.wav", &s), notes)) {
         CHECK(strstr(notes, "of speech: names will be missed"), "%s", notes);
-        CHECK(es_identify_cosine(c.vector, whole.vector, c.width) > 0.8, "%.3f", es_identify_cosine(c.vector, whole.vector, c.width));
+        CHECK(es_identify_cosine(c.vector, whole.vector, c.width) > 0.8, "%.3f",
+              es_identify_cosine(c.vector, whole.vector, c.width));
         free(c.vector);
     }
 
@@ -265,7 +281,8 @@ static void good_and_bad(void)
     append(&s, A, 0, -1, 0.2f, 1);
     if (take(&c, written("soft.wav", &s), notes)) {
         CHECK_STR(notes, "");
-        CHECK(es_identify_cosine(c.vector, whole.vector, c.width) > 0.95, "%.3f", es_identify_cosine(c.vector, whole.vector, c.width));
+        CHECK(es_identify_cosine(c.vector, whole.vector, c.width) > 0.95, "%.3f",
+              es_identify_cosine(c.vector, whole.vector, c.width));
         free(c.vector);
     }
 
@@ -291,7 +308,8 @@ static int enroll(es_store *s, const char *name, const char *path, es_names_chan
 
 static void same_file_twice(void)
 {
-    static const char A[] = "audio/librispeech/1688-142285-0000.flac", OTHER[] = "audio/librispeech/1688-142285-0001.flac";
+    static const char A[] = "audio/librispeech/1688-142285-0000.flac",
+                      OTHER[] = "audio/librispeech/1688-142285-0001.flac";
     es_store *s;
     es_names_change c;
     es_err err = {0};
@@ -303,10 +321,12 @@ static void same_file_twice(void)
     CHECK(strstr(err.text, "already; the same one says nothing new"), "%s", err.text);
     err = (es_err){0};
     /* The same voice under another name is taken, and said. */
-    CHECK(enroll(s, "Somebody else", es_test_data("audio/librispeech/1688-142285-0003.flac"), &c, &err) == ES_OK, "%s", err.text);
+    CHECK(enroll(s, "Somebody else", es_test_data("audio/librispeech/1688-142285-0003.flac"), &c, &err) == ES_OK, "%s",
+          err.text);
     CHECK_STR(c.like, "Li\xe2\x80\x99");
     CHECK(c.like_score > 0.6, "%g", c.like_score);
-    CHECK(enroll(s, "A third", es_test_data("audio/librispeech/1998-15444-0000.flac"), &c, &err) == ES_OK, "%s", err.text);
+    CHECK(enroll(s, "A third", es_test_data("audio/librispeech/1998-15444-0000.flac"), &c, &err) == ES_OK, "%s",
+          err.text);
     CHECK_STR(c.like, "");
     check_whole(s);
     es_store_close(s);
@@ -344,7 +364,9 @@ static bool rig_open(rig *g)
     if (!rc) rc = es_plan_open(&g->p, ES_CPU, 1, &err);
     if (!rc) rc = es_pyannet_plan(&g->m.segmentation, g->p, "segmentation", g->segmentation, 4, &err);
     if (!rc) rc = es_speaker_dims_read(&dims, g->voices, &err);
-    if (!rc) rc = es_speaker_plan(&g->m.diarizer, g->p, "campplus", g->voices, &dims, (es_speaker_limits){.answers = 3, .rows = 2000}, &err);
+    if (!rc)
+        rc = es_speaker_plan(&g->m.diarizer, g->p, "campplus", g->voices, &dims,
+                             (es_speaker_limits){.answers = 3, .rows = 2000}, &err);
     if (!rc) rc = es_plan_finish(g->p, 0, &err);
     if (!rc && es_device_open(&g->d, ES_CPU, 0, 1, NULL, &fault)) rc = es_fail(&err, ES_EDEVICE, "%s", fault.text);
     if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &err);
@@ -356,7 +378,8 @@ static bool rig_open(rig *g)
 }
 
 /* The short way over a sound; true where it was taken. who: NULL, or where the diarization goes. */
-static bool try_alone(rig *g, const sound *s, const es_people *people, int least_speakers, char *why, es_diarization *who)
+static bool try_alone(rig *g, const sound *s, const es_people *people, int least_speakers, char *why,
+                      es_diarization *who)
 {
     es_diarize_options o = es_diarize_defaults();
     es_diarize_windows w = {0};
@@ -383,13 +406,15 @@ static es_turn *turns_of(const es_diarization *d)
 {
     es_turn *t = malloc((d->n_turns + 1) * sizeof *t);
 
-    for (size_t i = 0; i < d->n_turns; i++) t[i] = (es_turn){d->turns[i].start_ms * 1000, d->turns[i].end_ms * 1000, d->turns[i].speaker};
+    for (size_t i = 0; i < d->n_turns; i++)
+        t[i] = (es_turn){d->turns[i].start_ms * 1000, d->turns[i].end_ms * 1000, d->turns[i].speaker};
     return t;
 }
 
 static void fast_path(void)
 {
-    static const char A0[] = "audio/librispeech/1688-142285-0000.flac", A1[] = "audio/librispeech/1688-142285-0001.flac",
+    static const char A0[] = "audio/librispeech/1688-142285-0000.flac",
+                      A1[] = "audio/librispeech/1688-142285-0001.flac",
                       A3[] = "audio/librispeech/1688-142285-0003.flac", B[] = "audio/librispeech/1998-15444-0001.flac",
                       TALK[] = "audio/pyannote_sample/sample.wav";
     es_people nobody = {.spaces = NULL}, people = {.spaces = malloc(sizeof *people.spaces), .n_spaces = 1};
@@ -440,7 +465,10 @@ static void fast_path(void)
     CHECK(!try_alone(&g, &s, &people, 0, why, NULL) && strstr(why, "nobody's who is enrolled"), "%s", why);
     free(s.x), s = (sound){0};
     if (es_test_data(TALK)) append(&s, TALK, 0, -1, 1, 1);
-    if (s.n) CHECK(!try_alone(&g, &s, &people, 0, why, NULL) && (strstr(why, "two voices at once") || strstr(why, "more than one voice")), "%s", why);
+    if (s.n)
+        CHECK(!try_alone(&g, &s, &people, 0, why, NULL) &&
+                  (strstr(why, "two voices at once") || strstr(why, "more than one voice")),
+              "%s", why);
 out:
     free(s.x);
     es_people_done(&people);

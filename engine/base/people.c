@@ -2,8 +2,8 @@
  * people.c - names that may be given to a person, and freeing the structs of people.h.
  *
  * A name is shown in terminals, subtitles and exports and is compared byte by byte, so what cannot be seen is refused:
- * control characters, and the marks of Unicode that turn the direction of the text around them. The two joiners stay: Persian
- * names need them.
+ * control characters, and the marks of Unicode that turn the direction of the text around them. The two joiners stay:
+ * Persian names need them.
  */
 #include "base/people.h"
 
@@ -36,13 +36,15 @@ es_hash128 es_person_of(const char *name)
 
 static bool is_unseen(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x200B || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
-           (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || c == 0xFFFD || (c & 0xFFFE) == 0xFFFE;
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x200B || c == 0x200E || c == 0x200F ||
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || c == 0xFFFD ||
+           (c & 0xFFFE) == 0xFFFE;
 }
 
 static bool is_blank(uint32_t c)
 {
-    return c == ' ' || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F || c == 0x3000;
+    return c == ' ' || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F ||
+           c == 0x3000;
 }
 
 uint32_t es_person_number(const char *text)
@@ -66,17 +68,20 @@ int es_person_check(const char *name, es_err *err)
 
     es_printable(shown, sizeof shown, name);
     if (!n) return es_fail(err, ES_EARG, "a name cannot be empty");
-    if (n > ES_PERSON_BYTES) return es_fail(err, ES_EARG, "a name has at most %d bytes, and this one %zu: %s", ES_PERSON_BYTES, n, shown);
+    if (n > ES_PERSON_BYTES)
+        return es_fail(err, ES_EARG, "a name has at most %d bytes, and this one %zu: %s", ES_PERSON_BYTES, n, shown);
     for (size_t at = 0; at < n;) {
         size_t step = es_utf8_read(name + at, n - at, &code);
         if (!step) return es_fail(err, ES_EARG, "the name %s is not UTF-8 at byte %zu", shown, at + 1);
-        if (is_unseen(code)) return es_fail(err, ES_EARG, "the name %s holds the control character U+%04X", shown, (unsigned)code);
+        if (is_unseen(code))
+            return es_fail(err, ES_EARG, "the name %s holds the control character U+%04X", shown, (unsigned)code);
         if (at == 0 && is_blank(code)) return es_fail(err, ES_EARG, "the name \"%s\" begins with a blank", shown);
         at += step;
         last = code;
     }
     if (is_blank(last)) return es_fail(err, ES_EARG, "the name \"%s\" ends with a blank", shown);
-    if (es_person_number(name)) return es_fail(err, ES_EARG, "%s stands for somebody without a name; choose another one", shown);
+    if (es_person_number(name))
+        return es_fail(err, ES_EARG, "%s stands for somebody without a name; choose another one", shown);
     return ES_OK;
 }
 

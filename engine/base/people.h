@@ -1,9 +1,9 @@
 /*
  * people.h - the structs of names for voices: who is enrolled, who was heard where, and what was found about it.
  *
- * A person is known by the hash of the name. A voice is one speaker of one recording, as a vector in the space of the model
- * that made it; vectors of different spaces are never compared. An identity is what was concluded about a voice: it is
- * derived from all voices and all that was enrolled or said by the user, and can be derived again at any time.
+ * A person is known by the hash of the name. A voice is one speaker of one recording, as a vector in the space of the
+ * model that made it; vectors of different spaces are never compared. An identity is what was concluded about a voice:
+ * it is derived from all voices and all that was enrolled or said by the user, and can be derived again at any time.
  */
 #ifndef ES_PEOPLE_H
 #define ES_PEOPLE_H
@@ -58,13 +58,13 @@ typedef struct es_saying {
 } es_saying;
 
 enum es_verdict {
-    ES_VERDICT_UNKNOWN,   /* nobody who is enrolled comes near */
-    ES_VERDICT_NAMED,     /* near enough, and nearer than anybody else */
-    ES_VERDICT_MAYBE,     /* a little too far */
-    ES_VERDICT_CLOSE,     /* near enough, but another voice or person is nearly as near */
-    ES_VERDICT_SHORT,     /* too little speech to decide */
+    ES_VERDICT_UNKNOWN,      /* nobody who is enrolled comes near */
+    ES_VERDICT_NAMED,        /* near enough, and nearer than anybody else */
+    ES_VERDICT_MAYBE,        /* a little too far */
+    ES_VERDICT_CLOSE,        /* near enough, but another voice or person is nearly as near */
+    ES_VERDICT_SHORT,        /* too little speech to decide */
     ES_VERDICT_INCOMPARABLE, /* profiles there are, but none of this voice's model */
-    ES_VERDICT_TOLD,      /* the user said so */
+    ES_VERDICT_TOLD,         /* the user said so */
     ES_N_VERDICTS
 };
 
@@ -107,8 +107,8 @@ void es_profile_done(es_profile *p); /* accept what is zeroed */
 void es_people_done(es_people *p);
 
 es_hash128 es_person_of(const char *name);
-/* ES_EARG with a sentence for a name that cannot be one: empty, too long, not UTF-8, with control characters or blanks at
- * an end, or of the form that stands for people without a name ("Speaker 12"). */
+/* ES_EARG with a sentence for a name that cannot be one: empty, too long, not UTF-8, with control characters or blanks
+ * at an end, or of the form that stands for people without a name ("Speaker 12"). */
 int es_person_check(const char *name, es_err *err);
 /* The number in "Speaker 12"; 0 for any other text. */
 uint32_t es_person_number(const char *text);

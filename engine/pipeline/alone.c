@@ -1,9 +1,10 @@
 /*
  * alone.c - see alone.h.
  *
- * Pieces are cut from the speech as if it followed itself without pauses, as enrolment cuts them. After every sixteen the
- * question is asked of all so far: a recording of somebody else costs sixteen pieces and no more. At most a two-hundredth of
- * the frames may hold two voices and a fiftieth of the windows two slots: that much the segmentation errs on one voice.
+ * Pieces are cut from the speech as if it followed itself without pauses, as enrolment cuts them. After every sixteen
+ * the question is asked of all so far: a recording of somebody else costs sixteen pieces and no more. At most a
+ * two-hundredth of the frames may hold two voices and a fiftieth of the windows two slots: that much the segmentation
+ * errs on one voice.
  */
 #include "pipeline/alone.h"
 
@@ -50,7 +51,8 @@ static bool one_at_a_time(const es_diarize_windows *w, const uint8_t *count, int
         return false;
     }
     if ((double)several > MOST_SECONDS * (double)active_windows) {
-        snprintf(why, room, "more than one voice is heard in %lld of %lld windows", (long long)several, (long long)active_windows);
+        snprintf(why, room, "more than one voice is heard in %lld of %lld windows", (long long)several,
+                 (long long)active_windows);
         return false;
     }
     return speech > 0;
@@ -92,7 +94,8 @@ static int read_speech(const work *k, int64_t from, int64_t n, float *x, es_err 
 }
 
 /* Vectors of pieces until they are all there or cannot be one person's any more; *who: the profile, or -1. */
-static int ask(work *k, int *who, const es_people *people, const es_diarize_options *o, char *why, size_t room, es_err *err)
+static int ask(work *k, int *who, const es_people *people, const es_diarize_options *o, char *why, size_t room,
+               es_err *err)
 {
     int64_t all = es_enroll_samples(k->speech, k->n_speech), ms = all * 1000 / ES_RATE;
     int n = es_enroll_pieces(NULL, all), width = k->space->width, rc = ES_OK;
@@ -107,7 +110,9 @@ static int ask(work *k, int *who, const es_people *people, const es_diarize_opti
     for (int i = 0; i < n && rc == ES_OK; i++) {
         int64_t length = all - from[i] < ES_ENROLL_PIECE ? all - from[i] : ES_ENROLL_PIECE;
         rc = read_speech(k, from[i], length, x, err);
-        if (rc == ES_OK) rc = es_voiceprint_pieces(k->network, k->vectors + (size_t)i * (size_t)width, x, length, &(int64_t){0}, 1, err);
+        if (rc == ES_OK)
+            rc = es_voiceprint_pieces(k->network, k->vectors + (size_t)i * (size_t)width, x, length, &(int64_t){0}, 1,
+                                      err);
         k->n = i + 1;
         if (rc == ES_OK && o->progress && o->progress(o->user, "hearing voices", from[i] * 1000 / ES_RATE, ms))
             rc = es_fail(err, ES_ECANCELLED, "cancelled while voices were heard");
@@ -122,7 +127,10 @@ static int ask(work *k, int *who, const es_people *people, const es_diarize_opti
 /* Everything es_diarize() would have found, had it found one speaker. */
 static int fill(es_diarization *out, const work *k, const es_turn *turns, size_t n, bool named_apart, es_err *err)
 {
-    es_vectors v = {.space = k->space->hash, .width = k->space->width, .n = 1, .rows = calloc((size_t)k->space->width, sizeof(float))};
+    es_vectors v = {.space = k->space->hash,
+                    .width = k->space->width,
+                    .n = 1,
+                    .rows = calloc((size_t)k->space->width, sizeof(float))};
     float *unit = malloc((size_t)v.width * sizeof *unit);
     int rc = v.rows && unit ? 0 : -1;
 
@@ -134,18 +142,22 @@ static int fill(es_diarization *out, const work *k, const es_turn *turns, size_t
     if (named_apart) out->voices = v;
     else out->centers = v; /* owned by out from here on */
     out->alone_ms = calloc(2, sizeof *out->alone_ms);
-    if (rc || !out->alone_ms || es_speakers_alone(out->alone_ms, turns, n, 1) || es_speakers_spoken(&out->turns, &out->n_turns, turns, n) ||
+    if (rc || !out->alone_ms || es_speakers_alone(out->alone_ms, turns, n, 1) ||
+        es_speakers_spoken(&out->turns, &out->n_turns, turns, n) ||
         es_speakers_spoken(&out->exclusive, &out->n_exclusive, turns, n) ||
         es_speakers_heard(&out->speech, &out->n_speech, k->w->classes, k->w->n, k->w->step, k->w->samples))
         return es_fail(err, ES_ENOMEM, "cannot allocate the turns of one speaker");
     return ES_OK;
 }
 
-int es_alone_try(es_diarization *out, bool *taken, char *why, size_t room, const es_diarize_models *m, const es_diarize_windows *w,
-                 const es_sound *sound, const es_people *people, const es_diarize_options *o, es_err *err)
+int es_alone_try(es_diarization *out, bool *taken, char *why, size_t room, const es_diarize_models *m,
+                 const es_diarize_windows *w, const es_sound *sound, const es_people *people,
+                 const es_diarize_options *o, es_err *err)
 {
     bool named_apart = m->voice && m->voice != m->diarizer;
-    work k = {.w = w, .sound = sound, .network = named_apart ? m->voice : m->diarizer,
+    work k = {.w = w,
+              .sound = sound,
+              .network = named_apart ? m->voice : m->diarizer,
               .space = es_people_space(people, named_apart ? m->voice_space : m->space)};
     int64_t grid = w->n ? es_windows_grid(w->n, w->step) : 0;
     uint8_t *count = NULL;
@@ -169,7 +181,8 @@ int es_alone_try(es_diarization *out, bool *taken, char *why, size_t room, const
         rc = es_fail(err, ES_ENOMEM, "cannot allocate the turns of one speaker");
         goto out;
     }
-    for (size_t i = 0; i < n; i++) k.speech[k.n_speech++] = (es_stretch){turns[i].start_us * 2 / 125, turns[i].end_us * 2 / 125};
+    for (size_t i = 0; i < n; i++)
+        k.speech[k.n_speech++] = (es_stretch){turns[i].start_us * 2 / 125, turns[i].end_us * 2 / 125};
     rc = ask(&k, &who, people, o, why, room, err);
     if (rc == ES_OK && who >= 0) {
         rc = fill(out, &k, turns, n, named_apart, err);

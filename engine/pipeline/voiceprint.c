@@ -2,11 +2,12 @@
  * voiceprint.c - enrolment, from the file to the vector.
  *
  * What a person is known by decides about every recording of the library, so a doubtful one is refused with a sentence
- * rather than taken with a warning: below 3 s of speech, a second voice in more than a tenth of it, sound cut off at its
- * limit in more than a hundredth, pieces that are not like each other. Warnings are for what makes it worse, not wrong.
+ * rather than taken with a warning: below 3 s of speech, a second voice in more than a tenth of it, sound cut off at
+ * its limit in more than a hundredth, pieces that are not like each other. Warnings are for what makes it worse, not
+ * wrong.
  *
- * Of a file ten minutes are looked at, and of the speech in it five are taken: more makes no better mean, and memory stays
- * what it is.
+ * Of a file ten minutes are looked at, and of the speech in it five are taken: more makes no better mean, and memory
+ * stays what it is.
  */
 #define _GNU_SOURCE
 #include "pipeline/voiceprint.h"
@@ -56,7 +57,8 @@ static int choose_voice(const es_packs *packs, const es_session_options *o, cons
     if (rc == ES_OK && !*out) rc = es_packs_choose(packs, ES_STAGE_DIARIZER, o->diarizer, out, err);
     if (rc == ES_OK && !*out)
         rc = es_fail(err, ES_ENOTFOUND,
-                     "%s: there is no network for voices here; make one with `earshot convert` from CAM++, ResNet34 or ECAPA-TDNN, or run "
+                     "%s: there is no network for voices here; make one with `earshot convert` from CAM++, ResNet34 or "
+                     "ECAPA-TDNN, or run "
                      "tools/fetch-models",
                      es_printable(shown, sizeof shown, packs->folder));
     return rc;
@@ -81,7 +83,8 @@ static int open_packs(es_voiceprint *v, const es_session_options *o, es_err *err
         snprintf(v->space.architecture, sizeof v->space.architecture, "%s", voice->architecture);
         v->voice_path = strdup(voice->path);
         v->segmentation_path = segmentation ? strdup(segmentation->path) : NULL;
-        if (!v->voice_path || (segmentation && !v->segmentation_path)) rc = es_fail(err, ES_ENOMEM, "not enough memory");
+        if (!v->voice_path || (segmentation && !v->segmentation_path))
+            rc = es_fail(err, ES_ENOMEM, "not enough memory");
     }
     es_weights_close(w);
     es_packs_done(&packs);
@@ -143,11 +146,15 @@ static int make_ready(es_voiceprint *v, es_err *err)
     if (v->plan) return es_fail(err, ES_EMODEL, "the networks for voices could not be made ready before");
     rc = es_plan_open(&v->plan, v->where.backend, v->options.threads, err);
     if (rc == ES_OK && v->segmentation_path) rc = es_pack_open(&segmentation, v->segmentation_path, err);
-    if (rc == ES_OK && segmentation) rc = es_pyannet_plan(&v->segmentation, v->plan, "segmentation", segmentation, WINDOWS, err);
+    if (rc == ES_OK && segmentation)
+        rc = es_pyannet_plan(&v->segmentation, v->plan, "segmentation", segmentation, WINDOWS, err);
     if (rc == ES_OK) rc = es_pack_open(&voice, v->voice_path, err);
     if (rc == ES_OK) rc = es_speaker_dims_read(&dims, voice, err);
-    if (rc == ES_OK) rc = es_speaker_plan(&v->network, v->plan, v->space.model, voice, &dims, (es_speaker_limits){.answers = 4, .rows = ROWS}, err);
-    if (rc == ES_OK && es_device_open(&v->device, v->where.backend, v->where.index, v->options.threads, NULL, &why)) rc = device_fault(&why, err);
+    if (rc == ES_OK)
+        rc = es_speaker_plan(&v->network, v->plan, v->space.model, voice, &dims,
+                             (es_speaker_limits){.answers = 4, .rows = ROWS}, err);
+    if (rc == ES_OK && es_device_open(&v->device, v->where.backend, v->where.index, v->options.threads, NULL, &why))
+        rc = device_fault(&why, err);
     if (rc == ES_OK) {
         es_device_describe(v->device, &facts);
         if (!budget) budget = es_session_default_budget(v->where.backend, facts.bytes_free);
@@ -168,14 +175,16 @@ static int make_ready(es_voiceprint *v, es_err *err)
 
 /* ---- pieces ---- */
 
-int es_voiceprint_pieces(es_speaker *network, float *vectors, const float *x, int64_t n_samples, const int64_t *from, int n, es_err *err)
+int es_voiceprint_pieces(es_speaker *network, float *vectors, const float *x, int64_t n_samples, const int64_t *from,
+                         int n, es_err *err)
 {
     const es_speaker_dims *d = es_speaker_dims_of(network);
     es_front *front = NULL;
     float *rows = NULL;
     int rc = es_front_open(&front, es_speaker_front(d), err);
 
-    if (rc == ES_OK && !(rows = malloc((ES_ENROLL_PIECE / 160 + 2) * ES_FRONT_BINS * sizeof *rows))) rc = es_fail(err, ES_ENOMEM, "not enough memory");
+    if (rc == ES_OK && !(rows = malloc((ES_ENROLL_PIECE / 160 + 2) * ES_FRONT_BINS * sizeof *rows)))
+        rc = es_fail(err, ES_ENOMEM, "not enough memory");
     for (int i = 0; i < n && rc == ES_OK; i++) {
         int64_t length = n_samples - from[i] < ES_ENROLL_PIECE ? n_samples - from[i] : ES_ENROLL_PIECE;
         es_speaker_sound sound = {.rows = rows, .n = (int)es_front_rows(front, length)};
@@ -184,7 +193,9 @@ int es_voiceprint_pieces(es_speaker *network, float *vectors, const float *x, in
         es_front_run(front, rows, x + from[i], length);
         rc = es_speaker_run(network, &sound, &ask, 1, to, err);
         for (int k = 0; k < d->vector && rc == ES_OK; k++)
-            if (!isfinite(to[k])) rc = es_fail(err, ES_EMODEL, "the network for voices gave what is no number for a piece of %.1f s", (double)length / ES_RATE);
+            if (!isfinite(to[k]))
+                rc = es_fail(err, ES_EMODEL, "the network for voices gave what is no number for a piece of %.1f s",
+                             (double)length / ES_RATE);
     }
     es_front_close(front);
     free(rows);
@@ -229,9 +240,11 @@ static int read_sound(taking *t, es_media_info *info, const char *path, int trac
     if (rc == ES_OK) {
         es_sound sound = es_sound_of(spool);
         t->n = sound.samples < MOST_SAMPLES ? sound.samples : MOST_SAMPLES;
-        if (sound.samples > t->n) tell(t, "%s: only the first %d minutes are looked at", t->shown, MOST_SAMPLES / ES_RATE / 60);
+        if (sound.samples > t->n)
+            tell(t, "%s: only the first %d minutes are looked at", t->shown, MOST_SAMPLES / ES_RATE / 60);
         t->x = malloc(((size_t)t->n + 1) * sizeof *t->x);
-        rc = t->x ? es_sound_read(&sound, 0, t->n, t->x, err) : es_fail(err, ES_ENOMEM, "%s: not enough memory for its sound", t->shown);
+        rc = t->x ? es_sound_read(&sound, 0, t->n, t->x, err)
+                  : es_fail(err, ES_ENOMEM, "%s: not enough memory for its sound", t->shown);
     }
     es_spool_close(spool);
     return rc;
@@ -247,7 +260,8 @@ static int segment(const taking *t, uint8_t *classes, int64_t C, es_err *err)
     for (int64_t c = 0; c < C && rc == ES_OK; c += WINDOWS) {
         int n = C - c < WINDOWS ? (int)(C - c) : WINDOWS;
         for (int i = 0; i < n; i++) {
-            int64_t at = (c + i) * ES_ENROLL_STEP, have = t->n - at < ES_PYANNET_SAMPLES ? t->n - at : ES_PYANNET_SAMPLES;
+            int64_t at = (c + i) * ES_ENROLL_STEP,
+                    have = t->n - at < ES_PYANNET_SAMPLES ? t->n - at : ES_PYANNET_SAMPLES;
             float *to = pcm + (size_t)i * ES_PYANNET_SAMPLES;
             if (have > 0) memcpy(to, t->x + at, (size_t)have * sizeof *to);
             else have = 0;
@@ -274,12 +288,15 @@ static int find_speech(taking *t, es_err *err)
         failed = rc == ES_OK ? es_enroll_alone(&t->alone, &t->n_alone, &second, classes, C, t->n) : 0;
     } else {
         failed = es_enroll_loud(&t->alone, &t->n_alone, t->x, t->n);
-        tell(t, "%s: without a segmentation pack, speech is what is loud, and a second voice may stay unnoticed", t->shown);
+        tell(t, "%s: without a segmentation pack, speech is what is loud, and a second voice may stay unnoticed",
+             t->shown);
     }
     free(classes);
     if (rc == ES_OK && failed) rc = es_fail(err, ES_ENOMEM, "not enough memory for the speech in %s", t->shown);
     if (rc == ES_OK && second > ES_ENROLL_SECOND)
-        rc = es_fail(err, ES_EARG, "%s: more than one voice: a second one has %.0f %% of the speech; take a recording of one person", t->shown, 100 * second);
+        rc = es_fail(err, ES_EARG,
+                     "%s: more than one voice: a second one has %.0f %% of the speech; take a recording of one person",
+                     t->shown, 100 * second);
     return rc;
 }
 
@@ -289,13 +306,20 @@ static int judge_sound(const taking *t, es_err *err)
     es_enroll_quality q = es_enroll_measure(t->x, t->n, t->alone, t->n_alone);
 
     if (seconds * 1000 < ES_ENROLL_LEAST_MS)
-        return es_fail(err, ES_EARG, "%s: %.1f s in which one voice speaks alone; %d s are the least, %d s are recommended", t->shown, seconds,
-                       ES_ENROLL_LEAST_MS / 1000, ES_ENROLL_BEST_MS / 1000);
+        return es_fail(err, ES_EARG,
+                       "%s: %.1f s in which one voice speaks alone; %d s are the least, %d s are recommended", t->shown,
+                       seconds, ES_ENROLL_LEAST_MS / 1000, ES_ENROLL_BEST_MS / 1000);
     if (q.clipped > ES_ENROLL_CLIPPED)
-        return es_fail(err, ES_EARG, "%s: the sound is clipped: %.1f %% of its samples are at its limit, more than %.0f %%; take a recording that is not too loud",
+        return es_fail(err, ES_EARG,
+                       "%s: the sound is clipped: %.1f %% of its samples are at its limit, more than %.0f %%; take a "
+                       "recording that is not too loud",
                        t->shown, 100 * q.clipped, 100 * ES_ENROLL_CLIPPED);
-    if (q.noise_db < 10) tell(t, "%s: the speech is only %.0f dB above the noise; a quieter place makes a better profile", t->shown, q.noise_db);
-    if (seconds * 1000 < ES_ENROLL_GOOD_MS) tell(t, "%s: only %.1f s of speech: names will be missed; %d s are recommended", t->shown, seconds, ES_ENROLL_BEST_MS / 1000);
+    if (q.noise_db < 10)
+        tell(t, "%s: the speech is only %.0f dB above the noise; a quieter place makes a better profile", t->shown,
+             q.noise_db);
+    if (seconds * 1000 < ES_ENROLL_GOOD_MS)
+        tell(t, "%s: only %.1f s of speech: names will be missed; %d s are recommended", t->shown, seconds,
+             ES_ENROLL_BEST_MS / 1000);
     return ES_OK;
 }
 
@@ -330,12 +354,18 @@ static int take_mean(const taking *t, float *mean, es_err *err)
         es_enroll_pieces(from, t->n_speech);
         rc = es_voiceprint_pieces(t->v->network, pieces, t->speech, t->n_speech, from, n, err);
     }
-    if (rc == ES_OK && es_enroll_mean(mean, &how, &share, &left_out, pieces, n, width, rule)) rc = es_fail(err, ES_ENOMEM, "not enough memory for the voice in %s", t->shown);
+    if (rc == ES_OK && es_enroll_mean(mean, &how, &share, &left_out, pieces, n, width, rule))
+        rc = es_fail(err, ES_ENOMEM, "not enough memory for the voice in %s", t->shown);
     if (rc == ES_OK && how == ES_ENROLLED_TWO)
-        rc = es_fail(err, ES_EARG, "%s: more than one voice: %.0f %% of the speech are unlike the rest; take a recording of one person", t->shown, 100 * share);
+        rc = es_fail(
+            err, ES_EARG,
+            "%s: more than one voice: %.0f %% of the speech are unlike the rest; take a recording of one person",
+            t->shown, 100 * share);
     if (rc == ES_OK && how == ES_ENROLLED_UNLIKE)
-        rc = es_fail(err, ES_EARG, "%s: %.0f %% of the speech do not sound like one voice; take a clearer recording", t->shown, 100 * share);
-    if (rc == ES_OK && left_out) tell(t, "%s: %d of %d pieces were unlike the rest and were left out", t->shown, left_out, n);
+        rc = es_fail(err, ES_EARG, "%s: %.0f %% of the speech do not sound like one voice; take a clearer recording",
+                     t->shown, 100 * share);
+    if (rc == ES_OK && left_out)
+        tell(t, "%s: %d of %d pieces were unlike the rest and were left out", t->shown, left_out, n);
     free(from), free(pieces);
     return rc;
 }
@@ -354,7 +384,10 @@ int es_voiceprint_take(es_voiceprint *v, es_clip *clip, const char *path, int tr
     if (rc == ES_OK) rc = judge_sound(&t, err);
     if (rc == ES_OK) rc = gather(&t, err);
     if (rc == ES_OK) {
-        *clip = (es_clip){.content = info.content, .space = v->space.hash, .width = v->space.width, .net_ms = t.n_speech * 1000 / ES_RATE,
+        *clip = (es_clip){.content = info.content,
+                          .space = v->space.hash,
+                          .width = v->space.width,
+                          .net_ms = t.n_speech * 1000 / ES_RATE,
                           .vector = malloc((size_t)v->space.width * sizeof(float))};
         rc = clip->vector ? take_mean(&t, clip->vector, err) : es_fail(err, ES_ENOMEM, "not enough memory");
     }

@@ -1,13 +1,14 @@
 /*
  * enroll.c - whether a recording is good enough to know a person by.
  *
- * Three looks find a second voice, each where the others are blind. Within a window of the segmentation network the slots
- * tell voices apart however alike they sound, but a slot is another voice in each window: that finds conversations. The
- * pieces' vectors, clustered, find two people one after the other. The pieces one by one against the mean of the others
- * find what is neither: music, a ringing telephone, somebody in the background.
+ * Three looks find a second voice, each where the others are blind. Within a window of the segmentation network the
+ * slots tell voices apart however alike they sound, but a slot is another voice in each window: that finds
+ * conversations. The pieces' vectors, clustered, find two people one after the other. The pieces one by one against the
+ * mean of the others find what is neither: music, a ringing telephone, somebody in the background.
  *
- * Clipping is looked for at the recording's own limit, not at full scale alone: a clipped recording that was turned down
- * is as flat as before. Speech spends next to no time within a hundredth of its largest sample, a clipped wave lies there.
+ * Clipping is looked for at the recording's own limit, not at full scale alone: a clipped recording that was turned
+ * down is as flat as before. Speech spends next to no time within a hundredth of its largest sample, a clipped wave
+ * lies there.
  */
 #include "speech/enroll.h"
 
@@ -86,7 +87,8 @@ int es_enroll_loud(es_stretch **out, size_t *n_out, const float *x, int64_t n)
     }
     for (int64_t f = 0; f < frames && !rc; f++) {
         bool loud = false;
-        for (int64_t k = f > AROUND ? f - AROUND : 0; k <= f + AROUND && k < frames; k++) loud = loud || (power[k] > 1e-3 * top && power[k] > 1e-8);
+        for (int64_t k = f > AROUND ? f - AROUND : 0; k <= f + AROUND && k < frames; k++)
+            loud = loud || (power[k] > 1e-3 * top && power[k] > 1e-8);
         if (loud) rc = append(&at, &used, &room, f * FRAME, (f + 1) * FRAME);
     }
     free(power);
@@ -112,8 +114,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The level between the stretches: of frames that lie wholly there the quiet fifth, since what was not taken for one voice
- * may be speech all the same. Negative where there are too few. */
+/* The level between the stretches: of frames that lie wholly there the quiet fifth, since what was not taken for one
+ * voice may be speech all the same. Negative where there are too few. */
 static double noise_power(const float *x, int64_t n, const es_stretch *s, size_t n_stretches)
 {
     enum { FRAME = 320, ENOUGH = 25 };
@@ -233,7 +235,8 @@ int es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, 
     double middle = median(work, n);
     for (int i = 0; i < n; i++) work[i] = fabs(like[i] - middle);
     double spread = 1.4826 * median(work, n), least = middle - 3 * fmax(spread, 0.02);
-    if (least < rule->same - rule->maybe) least = rule->same - rule->maybe; /* of pieces, which are shorter than clips */
+    if (least < rule->same - rule->maybe)
+        least = rule->same - rule->maybe; /* of pieces, which are shorter than clips */
     for (int i = 0; i < n; i++) {
         if (like[i] >= least) continue;
         dropped++;
