@@ -5,6 +5,7 @@
 #include "recorded.h"
 
 #include "base/json.h"
+#include "earshot.h"
 #include "pipeline/attribute.h"
 #include "speech/said.h"
 #include "speech/score.h"
@@ -187,6 +188,54 @@ static void telephone_call(void)
     es_diarize_windows_done(&w);
 }
 
+/* The same call from its samples, with the models that packages carry. */
+static void from_the_sound(void)
+{
+    static heard_word said[MOST], wrote[MOST];
+    const char *pack = es_test_models("whisper-base.pack"), *stm = es_test_data("audio/pyannote_sample/sample.stm");
+    es_engine_options o = ES_ENGINE_OPTIONS;
+    es_engine *engine = NULL;
+    es_speech *speech = NULL;
+    es_error error = {0};
+    char names[4][32] = {{0}}, folder[4096];
+    int match[MOST], right[2] = {0, 0}, n = 0;
+    recording r;
+
+    if (!pack || !es_test_models("segmentation-3.0.pack") || !es_test_models("campplus.pack")) {
+        es_test_skip("ES_TEST_MODELS: whisper-base, segmentation-3.0 and campplus");
+        return;
+    }
+    if (!stm || !load(&r, "audio/pyannote_sample/sample.wav")) return;
+    snprintf(folder, sizeof folder, "%s", pack);
+    *strrchr(folder, '/') = 0;
+    o.models = folder;
+    o.asr = "whisper-base";
+    o.embedder = "none";
+    o.device = "cpu";
+    o.threads = 2;
+    CHECK(es_engine_open(&engine, &o, &error) == ES_DONE && es_engine_transcribe(engine, &speech, r.x, r.n, NULL, NULL, NULL, &error) == ES_DONE,
+          "%s", error.text);
+    for (size_t i = 0; speech && i < es_speech_words(speech) && n < MOST; i++) {
+        es_word_view w;
+        char text[64];
+        CHECK(es_speech_word(speech, i, &w) == ES_DONE && w.speaker >= 0 && w.speaker < 2, "word %zu has the speaker %d", i, w.speaker);
+        snprintf(text, sizeof text, "%.*s", (int)w.text_bytes, w.text);
+        plain(said[n].text, text);
+        said[n++].speaker = w.speaker;
+    }
+    int k = read_stm(wrote, stm, names), matched = match_words(match, said, n, wrote, k);
+    for (int i = 0; i < n; i++)
+        if (match[i] >= 0)
+            for (int flip = 0; flip < 2; flip++) right[flip] += wrote[match[i]].speaker == (said[i].speaker ^ flip);
+    int best = right[0] > right[1] ? right[0] : right[1];
+    CHECK(!speech || es_speech_speakers(speech) == 2, "%d speakers", speech ? es_speech_speakers(speech) : 0);
+    CHECK(matched >= 50 && 10 * best >= 9 * matched, "%d of the %d words that were written down have their speaker", best, matched);
+    printf("    %d of %d words that match the written ones have the right speaker\n", best, matched);
+    es_speech_close(speech);
+    es_engine_close(engine);
+    free(r.x);
+}
+
 /* ---- segments ---- */
 
 /* A table of single bytes and the words below, as packs hold it. */
@@ -253,6 +302,7 @@ int main(int argc, char **argv)
         {"rules", rules},
         {"meanwhile", meanwhile},
         {"telephone_call", telephone_call},
+        {"from_the_sound", from_the_sound},
         {"cut_segments", cut_segments},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
