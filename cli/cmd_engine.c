@@ -24,6 +24,7 @@ void cli_engine_options(es_engine_options *out, const cli_settings *s)
     out->voice = s->voice;
     out->embedder = s->embedder;
     out->embedder_device = s->embedder_device;
+    out->embedder_batch_size = (int)s->batch_size;
     out->device = s->device;
     out->budget = s->budget;
     out->threads = (int)s->threads;

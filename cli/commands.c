@@ -273,7 +273,8 @@ const cli_command cli_commands[] = {
      "ResNet34, ECAPA-TDNN, PLDA, BERT, Qwen2. The same source gives the same bytes every time, and nothing in it is "
      "ever run.",
      "earshot convert ~/models/faster-whisper-base --name whisper-base", cli_run_convert},
-    {"ingest", "PATH...", 1, -1, "file", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_TRACK) | BIT(OPT_AGAIN) | TALK,
+    {"ingest", "PATH...", 1, -1, "file", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) |
+         BIT(OPT_TRACK) | BIT(OPT_AGAIN) | TALK,
      "transcribe recordings into the library, and say who speaks",
      "PATH is a file of any kind that FFmpeg reads, or a folder: then everything below it that has a known media "
      "ending is taken. A recording is known by its content: the same one is not computed twice, whatever its "

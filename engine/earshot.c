@@ -159,6 +159,7 @@ int es_door_session_options(es_session_options *out, const es_engine_options *op
                                 .embedder = o.embedder,
                                 .device = o.device,
                                 .embedder_device = o.embedder_device,
+                                .embedder_texts = o.embedder_batch_size,
                                 .budget = o.budget,
                                 .threads = o.threads,
                                 .least = o.least};

@@ -107,6 +107,7 @@ typedef struct es_engine_options {
     bool sequential;             /* one window after the other: room for no more is planned */
     bool least;                  /* es_engine_plan: the smallest batches, and as the budget what they need */
     const char *embedder_device; /* where the embedder runs, if elsewhere; it then has a memory plan of its own. NULL: device */
+    int embedder_batch_size;     /* texts it computes together, at most; 0: as many as the plan allows. Vectors stay the same */
 } es_engine_options;
 #define ES_ENGINE_OPTIONS {.size = sizeof(es_engine_options)}
 

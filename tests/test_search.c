@@ -171,7 +171,7 @@ static void pieces(void)
 
 static void check_telling(const char *query, const char *want)
 {
-    char out[256];
+    char out[512];
     size_t n = es_query_telling(out, query, strlen(query));
 
     CHECK_STR(out, want);
@@ -188,7 +188,8 @@ static void telling(void)
     check_telling("\"to be\" or who", "\"to be\"");
     check_telling("who! -- (the) cat", "cat");
     check_telling("wh* a", "wh*");
-    check_telling("x\"y\"", "x\"y\"");
+    check_telling("x\"y\"", "x \"y\"");
+    check_telling("\"y\"x\"z", "\"y\" x \"z");
     check_telling("", "");
 }
 

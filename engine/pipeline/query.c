@@ -98,8 +98,7 @@ size_t es_query_telling(char *out, const char *query, size_t n)
         bool negated;
         if (es_query_is_common(&p)) continue;
         if (p.text[0] != '"') p.bytes = without_ending(p.text, p.bytes, &negated); /* else the s were a word of its own */
-        /* Pieces that touch, as in say"cheese", have a blank in place of nothing: both had a byte each, so there is room. */
-        if (bytes && bytes + p.bytes < n) out[bytes++] = ' ';
+        if (bytes) out[bytes++] = ' ';
         memcpy(out + bytes, p.text, p.bytes);
         bytes += p.bytes;
     }

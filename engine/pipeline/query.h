@@ -21,8 +21,8 @@ typedef struct es_query_piece {
 bool es_query_next(es_query_piece *out, const char *query, size_t n, size_t *at);
 /* A word that sentences need and that says nothing by itself, in English; whatever its capitals. */
 bool es_query_is_common(const es_query_piece *p);
-/* The query without its common words, a blank between pieces, into out[n + 1]; the query itself where nothing else is in it.
- * Returns the bytes, without the NUL at the end. */
+/* The query without its common words, a blank between pieces, into out[2 n + 1]: pieces may have touched. The query itself where
+ * nothing else is in it. Returns the bytes, without the NUL at the end. */
 size_t es_query_telling(char *out, const char *query, size_t n);
 
 #endif

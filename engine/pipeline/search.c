@@ -283,7 +283,7 @@ static int weigh(asking *a, const char *words, size_t bytes, double *weight, es_
 static int rank_words(asking *a, bool fused, es_err *err)
 {
     es_filter filter = es_filter_of(a->filter);
-    char *telling = fused ? malloc(a->bytes + 1) : NULL;
+    char *telling = fused ? malloc(2 * a->bytes + 1) : NULL;
     const char *words = a->query;
     size_t bytes = a->bytes, n = 0;
     double weight = 0;

@@ -32,6 +32,7 @@ struct es_session {
     es_maker maker[ES_N_STAGES], plda;
     char *plda_path;
     es_embedding *embedding;
+    int embedder_texts; /* of a step, at most; 0: as planned */
     es_costs costs; /* measured, beside the packs */
     es_plan *plan;
     es_device *device;
@@ -179,7 +180,7 @@ static int add_embedder(es_session *s, const es_session_options *o, const es_pac
         rc = add_stage(s, ES_STAGE_EMBEDDER, e, err);
         return rc == ES_OK ? es_embedding_within(&s->embedding, s->lineup.at[s->at[ES_STAGE_EMBEDDER]]->pack, err) : rc;
     }
-    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .device_from = "--embedder-device", .threads = o->threads};
+    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .device_from = "--embedder-device", .threads = o->threads, .texts = o->embedder_texts};
     s->maker[ES_STAGE_EMBEDDER].hash = e->hash;
     snprintf(s->maker[ES_STAGE_EMBEDDER].name, sizeof s->maker[0].name, "%s", e->name);
     return es_embedding_open(&s->embedding, &apart, err);
@@ -231,6 +232,7 @@ static int open_session(es_session **out, const es_session_options *o, bool must
     s->budget = o->budget;
     s->threads = o->threads;
     s->wish = o->limits;
+    s->embedder_texts = o->embedder_texts;
     rc = es_session_choose(&s->where, o->device, must_be_there, err);
     if (rc == ES_OK) rc = choose_packs(s, o, must_be_there, err);
     if (rc == ES_OK) {
@@ -275,7 +277,9 @@ static int start_all(es_session *s, es_err *err)
     if (rc == ES_OK) rc = es_transcriber_open(&s->transcriber, asr->whisper, asr->bpe, err);
     if (rc == ES_OK && s->at[ES_STAGE_EMBEDDER] >= 0) {
         const es_lineup_model *m = s->lineup.at[s->at[ES_STAGE_EMBEDDER]];
-        rc = es_embedding_bind(s->embedding, m->embedder, es_lineup_embedder_limits(m), err);
+        es_embedder_limits limits = es_lineup_embedder_limits(m);
+        if (s->embedder_texts > 0 && s->embedder_texts < limits.texts) limits.texts = s->embedder_texts;
+        rc = es_embedding_bind(s->embedding, m->embedder, limits, err);
     }
     return rc;
 }

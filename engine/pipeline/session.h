@@ -29,6 +29,7 @@ typedef struct es_session_options {
     const char *asr;    /* name of the speech model; NULL: the only one */
     const char *segmentation, *diarizer, *voice, *embedder; /* names; NULL: es_packs_choose(); "none": leave it out */
     const char *device;          /* "auto", "cpu", "cuda", "cuda:N"; NULL: auto */
+    int embedder_texts;          /* computed together by the text encoder, at most; 0: as many as the plan allows */
     const char *embedder_device; /* the text encoder's own, if it is another: then it has a plan of its own there */
     uint64_t budget;             /* bytes; 0: the device's default */
     int threads;                 /* of the CPU; 0: its cores */
