@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "text/normal.h"
 #include "text/qwen2_tokens.h"
 #include "text/tokens.h"
 
@@ -187,6 +188,33 @@ static void vectors(void)
     CHECK_INT(es_qwen2_tokens_encode(t, "12345<|im_end|>6", 16, true, ids, 2), 7);
     CHECK(ids[0] == 16 && ids[1] == 17 && ids[2] == 0 && ids[3] == 0, "ids were written past the room for them");
     es_qwen2_tokens_close(t);
+}
+
+/* Marks are ordered by their classes and composed, but those that are younger than Unicode 9.0 are walls, also where the
+ * library that knows the classes is of a later version. */
+static void young_marks(void)
+{
+    static const char *const pairs[][2] = {
+        {"a\u0302\u0323", "\u1EAD"},                            /* circumflex, dot below: a with both */
+        {"q\u0301\u0323", "q\u0323\u0301"},                     /* ordered, without a character of their own */
+        {"\u07FD\u0301", "\u07FD\u0301"},                       /* 11.0, class 220 */
+        {"a\u0301\u07FD\u0323", "\u00E1\u07FD\u0323"},         /* a wall between two marks */
+        {"\U00011935\U00011930", "\U00011935\U00011930"},       /* 13.0, a pair that has a composition */
+        {"a\u0599\U0001E4EE", "a\u0599\U0001E4EE"},             /* 15.0, class 220 behind class 230 */
+        {"\U0001E4ED\u033B", "\U0001E4ED\u033B"},               /* 15.0, class 232 before class 220 */
+        {"a\U00010EFF\u20D2", "a\U00010EFF\u20D2"},             /* 15.0, class 220 before class 1 */
+        {"a\u0897\u0323", "a\u0897\u0323"},                     /* 16.0, class 230 before class 220 */
+        {"\uAC00\u11A8", "\uAC01"},                            /* Hangul by arithmetic */
+        {"\u1100\u1161\u11A8", "\uAC01"},
+    };
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        size_t n = 0;
+        char *have = es_normal_nfc(pairs[i][0], strlen(pairs[i][0]), &n);
+        CHECK(have && n == strlen(pairs[i][1]) && !memcmp(have, pairs[i][1], n), "pair %zu: %.*s, expected %s", i, (int)n, have ? have : "",
+              pairs[i][1]);
+        free(have);
+    }
 }
 
 static void check_back(const es_qwen2_tokens *t, const char *what, const char *text, size_t n, size_t most)
@@ -374,7 +402,7 @@ int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"goldens", goldens},       {"vectors", vectors},           {"megabytes", megabytes}, {"odd_texts", odd_texts},
-        {"bad_tables", bad_tables}, {"added_tokens", added_tokens}, {"frames", frames},
+        {"young_marks", young_marks}, {"bad_tables", bad_tables}, {"added_tokens", added_tokens}, {"frames", frames},
     };
     int rc = es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 

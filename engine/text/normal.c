@@ -21,7 +21,7 @@
 
 static bool late(int32_t c)
 {
-    return c >= es_text_late[0].first && es_text_in(es_text_late, es_text_n_late, c);
+    return c >= 0x300 && es_text_in(es_text_late, es_text_n_late, c);
 }
 
 int es_characters_add(es_characters *t, int32_t c)
@@ -44,7 +44,9 @@ int es_normal_decompose(es_characters *t, int32_t c)
     utf8proc_ssize_t n = 1;
 
     parts[0] = c;
-    if (c >= 0xC0 && !late(c)) n = utf8proc_decompose_char(c, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
+    bool hangul = c >= 0xAC00 && c <= 0xD7A3;
+    if (c >= 0xC0 && (hangul || (utf8proc_get_property(c)->decomp_seqindex != UINT16_MAX && !late(c))))
+        n = utf8proc_decompose_char(c, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
     if (n < 0 || n > 32) n = 1, parts[0] = c;
     for (utf8proc_ssize_t i = 0; i < n; i++)
         if (es_characters_add(t, parts[i])) return -1;
@@ -53,7 +55,9 @@ int es_normal_decompose(es_characters *t, int32_t c)
 
 int es_normal_class(int32_t c)
 {
-    return c < 0x300 || late(c) ? 0 : utf8proc_get_property(c)->combining_class;
+    int k = c < 0x300 ? 0 : utf8proc_get_property(c)->combining_class;
+
+    return k && late(c) ? 0 : k; /* the search is for marks alone */
 }
 
 int32_t es_normal_lower(int32_t c)
