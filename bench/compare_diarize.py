@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""earshot beside a plain diarization in torch on the same file and machine, alternately: wall time, peak memory, error.
+"""earshot beside a plain diarization in torch on the same file and machine, alternately: wall time, time of processors, peak memory, error.
 
 usage: bench/compare_diarize.py --earshot build/gcc/earshot --models build/models [--python /usr/bin/python3] [--runs 3]
                                 [--recording WAV RTTM]... [--steps 1,2,5]
 
 The reference is bench/reference_diarize.py, run by --python, which needs numpy and torch; its checkpoints are what
-`tools/fetch-models --test` keeps below sources/ of the folder of models. Both get 2 threads and the same five minutes: the
+`tools/fetch-models --test` keeps below sources/ of the folder of models. Both get the same threads and the same five minutes: the
 recordings given, by default the telephone call that tools/fetch-models brings, one behind the other at changing loudness,
 repeated. Prints a table in Markdown with the commit and machine it was made on, and the error at each step.
 """
@@ -68,15 +68,16 @@ def make_mix(folder, recordings, seconds):
 
 
 def measured(command, threads):
-    """Seconds and peak KiB of a command, through a small parent of its own, so that the peak is that of this child alone."""
+    """Seconds, peak KiB and seconds of processors of a command, through a small parent of its own, so that the peak is that of this child alone."""
     code = ("import json,resource,subprocess,sys,time\nt=time.monotonic()\np=subprocess.run(sys.argv[1:],stdout=subprocess.PIPE,stderr=subprocess.PIPE,text=True)\n"
-            "print(json.dumps([p.returncode,time.monotonic()-t,resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,p.stderr[-400:]]))")
+            "r=resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+            "print(json.dumps([p.returncode,time.monotonic()-t,r.ru_maxrss,r.ru_utime+r.ru_stime,p.stderr[-400:]]))")
     env = dict(os.environ, OMP_NUM_THREADS=str(threads))
     out = subprocess.run([sys.executable, "-c", code, *command], stdout=subprocess.PIPE, text=True, env=env, check=True).stdout
-    rc, seconds, peak, err = json.loads(out)
+    rc, seconds, peak, cpu, err = json.loads(out)
     if rc:
         raise SystemExit(f"{command[0]} failed: {err.strip()}")
-    return seconds, peak
+    return seconds, peak, cpu
 
 
 def score(earshot, reference, hypothesis):
@@ -124,12 +125,13 @@ def main():
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
         print(f"commit {commit}, {platform.machine()}, {os.cpu_count()} cores, {duration:.0f} s of sound, median of {o.runs}, "
               f"load {os.getloadavg()[0]:.1f}\n")
-        print("| program | seconds | fastest | × real time | peak MiB | DER % | DER % from torch's |\n|---|---|---|---|---|---|---|")
-        theirs = results["torch, step 1 s"][0][2]
+        print("| program | seconds | fastest | × real time | CPU seconds | peak MiB | DER % | DER % from torch's |\n|---|---|---|---|---|---|---|---|")
+        theirs = results["torch, step 1 s"][0][3]
         for name, rows in results.items():
             s = statistics.median(r[0] for r in rows)
-            print(f"| {name} | {s:.1f} | {min(r[0] for r in rows):.1f} | {duration / s:.1f} | {max(r[1] for r in rows) / 1024:.0f} | "
-                  f"{100 * score(o.earshot, reference, rows[0][2]):.2f} | {100 * score(o.earshot, theirs, rows[0][2]):.2f} |")
+            print(f"| {name} | {s:.1f} | {min(r[0] for r in rows):.1f} | {duration / s:.1f} | {min(r[2] for r in rows):.1f} | "
+                  f"{max(r[1] for r in rows) / 1024:.0f} | "
+                  f"{100 * score(o.earshot, reference, rows[0][3]):.2f} | {100 * score(o.earshot, theirs, rows[0][3]):.2f} |")
 
 
 main()

@@ -9,7 +9,18 @@
 #include "speech/score.h"
 #include "weights/convert/convert.h"
 
-enum { WIDTH = 192 };
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+enum { WIDTH = 192, WHOLE = SANITIZED ? 1 : 3, SECONDS = SANITIZED ? 11 : 25 }; /* real networks take long under a sanitizer */
 
 /* ---- models ---- */
 
@@ -140,7 +151,7 @@ static void whole(void)
 
     if (!rig_open(&g, 8, 6)) return;
     g.m.space.b[3] = 7;
-    for (int i = 0; i < N_RECORDINGS; i++) {
+    for (int i = 0; i < WHOLE; i++) {
         es_diarize_times times = {0};
         es_diarize_options o = es_diarize_defaults();
         es_diarization d = {0};
@@ -356,7 +367,7 @@ static void not_speech(void)
 
     if (!rig_open(&g, 8, 6)) return;
     for (int kind = 0; kind < 5; kind++) {
-        recording r = {.n = kind == 0 ? 0 : kind == 1 ? 300 : 16000 * 25};
+        recording r = {.n = kind == 0 ? 0 : kind == 1 ? 300 : 16000 * SECONDS};
         es_diarize_options o = es_diarize_defaults();
         es_diarization d = {0};
         r.x = calloc((size_t)r.n + 1, sizeof *r.x);
