@@ -5,8 +5,9 @@
  *                             ^                                                                        |
  *                             +----------- what the window left unsaid, as a window of its own <-------+
  *
- * A cut is a chain of windows: the first begins with it; if the text breaks off before the cut ends, the next begins
- * where the last complete segment ended, as in the sequential loop. Only windows of one cut follow each other.
+ * A cut is a chain of windows: the first begins with it; if the text breaks off before the cut ends, because it is too
+ * long or says that more will come, the next begins where the last complete segment ended, as in the sequential loop.
+ * Only windows of one cut follow each other.
  *
  * The language of a recording is heard in its first three cuts: the one with the largest sum of probabilities. These
  * keep their slots, and so what was encoded, until all three have voted. Where there are too few slots for that one of
@@ -32,7 +33,7 @@
 
 enum {
     VOTES = 3,
-    LEAST_REST = 50, /* frames that a text left unsaid and that are worth a window */
+    LEAST_REST = 150, /* frames that a text left unsaid and that are worth a window */
     REFILL_PART = 8  /* windows are encoded when this part of the slots is free, if more than one goes at once */
 };
 
@@ -331,6 +332,22 @@ static int chain_over(es_batch *b, recording *r, chain *c, int64_t from)
     return tell(b, r, left);
 }
 
+/* A text that came to its end may lack the last timestamp: in a window that goes on where the sound does, the next one
+ * hears that part again. Here nobody does, and what is said lasts until the window ends. */
+static int take_rest(const es_window *w, const es_window_rules *r, es_window_piece *pieces, int n, int64_t *next)
+{
+    const es_window_piece *last = &pieces[n - 1];
+    int from = last->first_token + last->n_tokens, rest = w->out.n - from;
+
+    if (!w->out.complete || rest < 2 || n >= ES_WINDOW_PIECES) return n;
+    pieces[n] = (es_window_piece){.start = (double)w->seek * 0.01 + (w->out.tokens[from] - r->ids.timestamp_begin) * 0.02,
+                                  .end = (double)(w->seek + w->frames) * 0.01,
+                                  .first_token = from,
+                                  .n_tokens = rest};
+    *next = w->seek + w->frames;
+    return n + 1;
+}
+
 /* The accepted text becomes segments; what it left unsaid waits again. */
 static int write_window(es_batch *b, slot *s)
 {
@@ -345,6 +362,7 @@ static int write_window(es_batch *b, slot *s)
     if (!es_window_is_silence(w, &r->rules)) {
         double before = c->said_until;
         int n = es_window_split(w, &r->rules, b->pieces, &next, &ends);
+        if (!ends) n = take_rest(w, &r->rules, b->pieces, n, &next);
         int64_t most_ms = c->end * 10, duration_ms = r->file->sound.samples * 1000 / ES_RATE;
         if (b->o->words && es_whisper_dims_of(b->model)->n_pairs > 0) {
             double began = seconds();

@@ -16,7 +16,7 @@
 
 enum {
     WINDOW = ES_MEL_WINDOW_FRAMES,
-    FULL = 2000,     /* a piece as long as this is not cut into to make it longer */
+    FULL = 2600,     /* a piece as long as this is not cut into to make it longer */
     AROUND = 20,     /* frames on either side of a stretch */
     MOMENT = 20,     /* frames of a quiet moment */
     PAUSE = 100,     /* where speech is known by loudness alone, a shorter silence is part of it */

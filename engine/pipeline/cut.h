@@ -6,7 +6,7 @@
  *
  * Stretches of speech that fit into a window together are one piece, the silence between them included. A piece that
  * would be short because the next stretch does not fit, and a stretch that is longer than a window, are cut at the
- * quietest moment of the window's last ten seconds.
+ * quietest moment of the window's last four seconds.
  */
 #ifndef ES_CUT_H
 #define ES_CUT_H
