@@ -22,6 +22,7 @@ int es_library_encoder(es_library *library, es_encoder **out, const es_encoder_o
 
     *out = NULL;
     inner.hushed = true; /* one question is no batch that anybody waits for */
+    inner.texts = 1;
     if (rc == ES_OK && !(e = calloc(1, sizeof *e))) rc = es_fail(&err, ES_ENOMEM, "not enough memory");
     if (rc == ES_OK) rc = es_search_encoder(library->store, &e->embedding, &inner, &err);
     if (rc == ES_OK) {

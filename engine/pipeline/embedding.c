@@ -173,6 +173,9 @@ static int plan_steps(es_embedding *e, uint64_t budget, es_err *err)
 {
     int tokens = e->dims.qwen2 ? TOKENS_QWEN2 : TOKENS_BERT, texts = e->options.texts ? e->options.texts : TEXTS;
 
+    /* A few texts - a question is one - have no more tokens than the model takes of each. */
+    const int64_t most = (int64_t)texts * e->dims.longest;
+    if (most < tokens) tokens = most < LEAST_TOKENS ? LEAST_TOKENS : (int)most;
     for (;; tokens /= 2) {
         es_err why = {0};
         /* Every text has a token at least, so more texts than tokens are never in a step. */
