@@ -8,6 +8,7 @@
 
 #include "door.h"
 #include "library.h"
+#include "pipeline/names.h"
 
 int es_library_open(es_library **out, const char *folder, unsigned flags, es_error *error)
 {
@@ -39,6 +40,7 @@ int es_library_open(es_library **out, const char *folder, unsigned flags, es_err
 void es_library_close(es_library *library)
 {
     if (!library) return;
+    if (library->removed) es_names_refresh(library->store, NULL); /* if it fails, whoever asks next draws them */
     es_store_close(library->store);
     free(library);
 }
@@ -162,6 +164,7 @@ int es_library_remove(es_library *library, const char *name, es_error *error)
     int track = -1, rc = es_store_resolve(library->store, name, &content, &track, &err);
 
     if (rc == ES_OK) rc = es_store_remove(library->store, content, track, &err);
+    if (rc == ES_OK) library->removed = true;
     return es_door_give(error, rc, &err);
 }
 

@@ -8,6 +8,7 @@
 
 struct es_library {
     es_store *store;
+    bool removed; /* recordings: when the library is closed, conclusions about voices are drawn once for all of them */
 };
 
 #endif
