@@ -890,6 +890,38 @@ static void test_two_at_once(void)
     check_nothing_left(at("lib"));
 }
 
+/* Recordings that go side by side say what each says alone; a copy of one of them waits and is known; one that breaks off
+ * touches no other. */
+static void test_side_by_side(void)
+{
+    static const char *const name[] = {"side/a.wav", "side/b.wav", "side/c.wav"};
+
+    setup();
+    mkdir(at("side"), 0755);
+    for (int i = 0; i < 3; i++) wav(name[i], NOISE, 1.5 + i, 16000, 1);
+    wav("side/copy.wav", NOISE, 1.5, 16000, 1);
+    FILE *f = fopen(at("side/broken.wav"), "wb");
+    fputs("no sound", f);
+    fclose(f);
+    EXPECT(1, "5 files: 3 stored, 1 known, 1 failed", "broken.wav", INGEST, at("side"));
+    check_whole(at("lib"));
+    check_nothing_left(at("lib"));
+    for (int i = 0; i < 3; i++) {
+        EXPECT(0, NULL, NULL, "ingest", "-L", at("alone"), "--models", at("models"), "--device", "cpu", "--temperature", "0",
+               "--language", "en", "--quiet", at(name[i]));
+        ended together = RUN("show", "-L", at("lib"), at(name[i]), "--json");
+        ended alone = RUN("show", "-L", at("alone"), at(name[i]), "--json");
+        CHECK(together.code == 0 && strlen(together.out) > 100 && !strcmp(together.out, alone.out), "%s: %s beside others, %s alone",
+              name[i], together.out, alone.out);
+        expect(&together, 0, NULL, NULL);
+        expect(&alone, 0, NULL, NULL);
+    }
+    /* One after the other is another setting, and says so. */
+    EXPECT(0, "windows was batched, now sequential", NULL, INGEST, "--sequential", at(name[0]));
+    EXPECT(0, "word", NULL, INGEST, "--sequential", "--again", at(name[0]));
+    EXPECT(0, "windows was sequential, now batched", NULL, INGEST, at(name[0]));
+}
+
 static void test_interrupt(void)
 {
     static const int number[] = {SIGINT, SIGTERM, SIGKILL};
@@ -992,6 +1024,7 @@ int main(int argc, char **argv)
         {"read_only_library", test_read_only_library},
         {"full_disk", test_full_disk},
         {"two_at_once", test_two_at_once},
+        {"side_by_side", test_side_by_side},
         {"interrupt", test_interrupt},
         {"progress", test_progress},
     };

@@ -129,6 +129,9 @@ static void figures_text(FILE *f, const es_session *s, const char *path, const e
     fprintf(f, "  loading the model took %.3f s beside that\n", load);
     fprintf(f, "  %" PRId64 " windows, %" PRId64 " decodings, %" PRId64 " tokens (%.1f ms each), %" PRIu64 " words\n",
             m->windows, m->attempts, m->tokens, m->tokens ? 1000 * m->decode / (double)m->tokens : 0, words);
+    if (t->batch.full_all)
+        fprintf(f, "  %.1f %% of the decoder's slots at work while windows waited\n",
+                100 * (double)t->batch.full_slot_steps / (double)t->batch.full_all);
     if (t->heard.windows)
         fprintf(f, "  %" PRId64 " windows of 10 s, %" PRId64 " voices in them, %" PRId64 " clustered\n", t->heard.windows, t->heard.vectors,
                 t->heard.trained);
@@ -164,6 +167,7 @@ static void figures_json(es_json_out *j, const es_session *s, const char *path, 
     es_json_put_fixed(j, "times_real_time", times_real(audio, t->seconds), 2);
     es_json_put_int(j, "windows", m->windows);
     es_json_put_int(j, "decodings", m->attempts);
+    if (t->batch.full_all) es_json_put_fixed(j, "slots_busy", (double)t->batch.full_slot_steps / (double)t->batch.full_all, 4);
     es_json_put_int(j, "tokens", m->tokens);
     es_json_put_uint(j, "words", words);
     es_json_put_uint(j, "arena_bytes", es_session_arena_bytes(s));
