@@ -394,6 +394,7 @@ static void no_word_in_common(void)
         int64_t start_ms;
     } asked[] = {
         {"egoist husband, unkind wife", "/media/books/Sense and Sensibility.mp4", "And Mr. John", 0},
+        {"Dallas or Houston", "/media/calls/telephone call.mkv", "Hello? Neither", 7634},
         {"nickname for northerners", "/media/calls/telephone call.mkv", "Hello? Neither", 7634},
         {"surprised by some sound on the line", "/media/calls/telephone call.mkv", "Hello? Oh", 6680},
         {"kitchen instructions", "/media/kitchen/bread.mp3", "Mix the", 1000},
