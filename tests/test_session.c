@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <unistd.h>
 
+#include "base/log.h"
 #include "pipeline/packs.h"
 #include "pipeline/session.h"
 #include "runtime/arena.h"
@@ -202,6 +203,40 @@ static void together_as_alone(void)
     free(sound), free(features);
 }
 
+/* A text encoder on a device of its own has a plan and an arena there; nothing of it is needed to look. */
+static void an_encoder_elsewhere(void)
+{
+    char *text = NULL;
+    size_t bytes;
+    es_err err = {0};
+
+    if (!real_models()) return;
+    const es_session_options o = {.models = folder, .device = "cuda", .embedder_device = "cpu", .threads = 1};
+    CHECK(es_session_plan(&o, NULL, ES_LOOK_TEXT, &text, &bytes, &err) == ES_OK, "%s", err.text);
+    char *second = text ? strstr(text, "Memory plan for cpu") : NULL;
+    CHECK(text && second && strlen(text) == bytes, "there is no second plan");
+    if (second) {
+        CHECK(strstr(second, "minilm") && !strstr(second, "campplus"), "%s", second);
+        *second = 0;
+        CHECK(strstr(text, "Memory plan for cuda") && strstr(text, "campplus") && !strstr(text, "minilm"), "%s", text);
+    }
+    free(text);
+    es_session_options wrong = o;
+    wrong.embedder_device = "tpu";
+    CHECK(es_session_plan(&wrong, NULL, ES_LOOK_TEXT, &text, &bytes, &err) == ES_EARG && strstr(err.text, "--embedder-device"), "%s", err.text);
+}
+
+static int n_notes;
+static char said[1024];
+
+static void hear_note(void *user, es_log_level level, const char *sentence)
+{
+    (void)user;
+    if (level != ES_LOG_NOTE) return;
+    n_notes++;
+    snprintf(said, sizeof said, "%s", sentence);
+}
+
 /* Only the speech model must be there. */
 static void stages_may_be_missing(void)
 {
@@ -210,12 +245,19 @@ static void stages_may_be_missing(void)
 
     if (!real_models()) return;
     for (int i = 1; i < 4; i++) CHECK(unlink(at(real[i])) == 0, "%s stays", real[i]);
+    es_log_set(hear_note, NULL, ES_LOG_NOTE);
     s = opened((es_session_options){0});
+    CHECK(es_session_ready(s, &err) == ES_OK && n_notes == 1 && strstr(said, "who speaks") && strstr(said, "by its meaning"),
+          "what is left out is said %d times: %s", n_notes, said);
     CHECK(es_session_has(s, ES_STAGE_ASR) && !es_session_has(s, ES_STAGE_SEGMENTATION) && !es_session_has(s, ES_STAGE_VOICE) &&
               !es_session_has(s, ES_STAGE_EMBEDDER),
           "stages without packs");
     CHECK(!es_session_pyannet(s) && !es_session_speaker(s, ES_STAGE_VOICE) && !es_session_embedding(s), "models without packs");
     es_session_close(s);
+    s = opened((es_session_options){.diarizer = "none", .embedder = "none"});
+    CHECK_INT(n_notes, 1); /* what was declined is not missed */
+    es_session_close(s);
+    es_log_set(NULL, NULL, ES_LOG_ERROR);
     es_session_options o = {.models = folder, .device = "cpu", .embedder = "minilm"};
     CHECK(es_session_open(&s, &o, &err) == ES_ENOTFOUND && strstr(err.text, "--embedder minilm"), "%s", err.text);
     CHECK(unlink(at(real[0])) == 0, "%s stays", real[0]);
@@ -228,6 +270,7 @@ int main(int argc, char **argv)
     static const es_test tests[] = {
         {"packs_are_chosen", packs_are_chosen},
         {"together_as_alone", together_as_alone},
+        {"an_encoder_elsewhere", an_encoder_elsewhere},
         {"stages_may_be_missing", stages_may_be_missing},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

@@ -30,7 +30,9 @@ struct es_session {
     es_lineup lineup;
     int at[ES_N_STAGES]; /* which model of the lineup serves the stage; -1: none, or one with a plan of its own */
     es_maker maker[ES_N_STAGES], plda;
-    char *plda_path;
+    char *plda_path, *apart_path; /* of a text encoder with a plan of its own */
+    es_device_choice apart;        /* where that is */
+    bool declined[ES_N_STAGES]; /* asked to be left out */
     es_embedding *embedding;
     int embedder_texts; /* of a step, at most; 0: as planned */
     es_costs costs; /* measured, beside the packs */
@@ -121,6 +123,29 @@ static int plan_look(const es_plan *p, es_session_look look, char **text, size_t
     return ES_OK;
 }
 
+/* The second plan of a text encoder that lives on another device, behind the text of the first. */
+static int plan_apart(const es_session *s, int threads, char **text, size_t *bytes, es_err *err)
+{
+    const es_fit_options fit = {.backend = s->apart.backend, .threads = threads, .budget = es_session_default_budget(s->apart.backend, 0)};
+    char *more = NULL, *both = NULL;
+    size_t n = 0;
+    es_lineup l = {0};
+    es_plan *p = NULL;
+    int rc = es_lineup_add_pack(&l, s->apart_path, err);
+
+    if (rc == ES_OK) rc = es_fit(&p, &l, &fit, err);
+    if (rc == ES_OK) rc = plan_look(p, ES_LOOK_TEXT, &more, &n, err);
+    if (rc == ES_OK) {
+        int size = asprintf(&both, "%s\n%s", *text, more);
+        if (size < 0) rc = es_fail(err, ES_ENOMEM, "not enough memory to print the plan");
+        else free(*text), *text = both, *bytes = (size_t)size;
+    }
+    free(more);
+    es_lineup_done(&l);
+    es_plan_close(p);
+    return rc;
+}
+
 int es_session_plan(const es_session_options *o, const char *with, es_session_look look, char **text, size_t *bytes,
                     es_err *err)
 {
@@ -146,6 +171,7 @@ int es_session_plan(const es_session_options *o, const char *with, es_session_lo
                                 .least = o->least};
     if (rc == ES_OK) rc = es_fit(&p, l, &fit, err);
     if (rc == ES_OK) rc = plan_look(p, look, text, bytes, err);
+    if (rc == ES_OK && s && s->apart_path && look == ES_LOOK_TEXT) rc = plan_apart(s, o->threads, text, bytes, err);
     es_lineup_done(&named);
     if (s) es_lineup_leave(&s->lineup);
     es_plan_close(p);
@@ -180,7 +206,11 @@ static int add_embedder(es_session *s, const es_session_options *o, const es_pac
         rc = add_stage(s, ES_STAGE_EMBEDDER, e, err);
         return rc == ES_OK ? es_embedding_within(&s->embedding, s->lineup.at[s->at[ES_STAGE_EMBEDDER]]->pack, err) : rc;
     }
-    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .device_from = "--embedder-device", .threads = o->threads, .texts = o->embedder_texts};
+    s->apart = where;
+    s->apart_path = strdup(e->path);
+    if (!s->apart_path) return es_fail(err, ES_ENOMEM, "not enough memory");
+    const es_embedding_options apart = {.models = e->path, .device = o->embedder_device, .device_from = "--embedder-device",
+                                        .threads = o->threads, .texts = o->embedder_texts};
     s->maker[ES_STAGE_EMBEDDER].hash = e->hash;
     snprintf(s->maker[ES_STAGE_EMBEDDER].name, sizeof s->maker[0].name, "%s", e->name);
     return es_embedding_open(&s->embedding, &apart, err);
@@ -211,6 +241,7 @@ static int choose_packs(es_session *s, const es_session_options *o, bool must_be
     if (!e[ES_STAGE_VOICE] && !o->voice) e[ES_STAGE_VOICE] = e[ES_STAGE_DIARIZER];
     for (size_t i = 0; i < packs.n && rc == ES_OK; i++)
         if (packs.at[i].fault) es_log(ES_LOG_WARN, "%s; it is passed over", packs.at[i].fault);
+    for (enum es_stage i = 0; i < ES_N_STAGES; i++) s->declined[i] = name[i] && !strcmp(name[i], "none");
     for (enum es_stage i = 0; i < ES_STAGE_EMBEDDER && rc == ES_OK; i++)
         if (e[i]) rc = add_stage(s, i, e[i], err);
     if (rc == ES_OK && e[ES_STAGE_EMBEDDER]) rc = add_embedder(s, o, e[ES_STAGE_EMBEDDER], must_be_there, err);
@@ -253,20 +284,18 @@ static int device_fault(const es_fault *why, es_err *err)
     return es_fail(err, ES_EDEVICE, "%s", why->text[0] ? why->text : "the device cannot be opened");
 }
 
-/* Stages that are left out are said to be so, in one sentence. */
+/* Stages that no pack serves are said to be left out, once and in one sentence; those that were declined are not. */
 static void tell_missing(const es_session *s)
 {
-    static const char *const lost[ES_N_STAGES] = {[ES_STAGE_SEGMENTATION] = "who speaks", [ES_STAGE_EMBEDDER] = "search by meaning"};
-    char text[200] = "";
-    size_t n = 0;
+    bool speakers = es_session_has(s, ES_STAGE_SEGMENTATION) && es_session_has(s, ES_STAGE_DIARIZER);
+    bool declined = s->declined[ES_STAGE_SEGMENTATION] || s->declined[ES_STAGE_DIARIZER];
+    const char *who = speakers || declined ? NULL : "who speaks is not told: that takes a segmentation and a network for voices";
+    const char *what = es_session_has(s, ES_STAGE_EMBEDDER) || s->declined[ES_STAGE_EMBEDDER]
+                           ? NULL
+                           : "nothing is made to be searched by its meaning: that takes a text encoder";
 
-    for (int i = 0; i < ES_N_STAGES; i++) {
-        bool there = es_session_has(s, (enum es_stage)i);
-        if (i == ES_STAGE_SEGMENTATION) there = there && es_session_has(s, ES_STAGE_DIARIZER);
-        if (!lost[i] || there) continue;
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s (%s)", n ? " and " : "", lost[i], i == ES_STAGE_EMBEDDER ? "a text encoder" : "a segmentation and a speaker network");
-    }
-    if (n) es_log(ES_LOG_INFO, "there are no packs for %s: that is left out", text);
+    if (who || what)
+        es_log(ES_LOG_NOTE, "the folder of models has no packs for all stages; %s%s%s", who ? who : "", who && what ? "; " : "", what ? what : "");
 }
 
 static int start_all(es_session *s, es_err *err)
@@ -328,6 +357,7 @@ void es_session_close(es_session *s)
     es_device_close(s->device);
     es_costs_done(&s->costs);
     free(s->plda_path);
+    free(s->apart_path);
     free(s);
 }
 

@@ -71,8 +71,8 @@ uint64_t es_session_arena_bytes(const es_session *s);
 
 /* ---- the plan alone, without device or weights ---- */
 typedef enum es_session_look { ES_LOOK_TEXT, ES_LOOK_JSON, ES_LOOK_SVG, ES_LOOK_ROW } es_session_look;
-/* with: names of architectures separated by commas, or NULL for the packs that o chooses. *text is the caller's to
- * free. With ES_EBUDGET the sentence says what would be needed and *text is NULL. */
+/* with: names of architectures separated by commas, or NULL for the packs that o chooses; as text then also the second plan
+ * of a text encoder with a device of its own. *text is the caller's to free. With ES_EBUDGET the sentence says what would be needed and *text is NULL. */
 int es_session_plan(const es_session_options *o, const char *with, es_session_look look, char **text, size_t *bytes,
                     es_err *err);
 
