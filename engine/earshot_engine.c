@@ -70,7 +70,7 @@ static int speech_options(es_transcribe_options *out, es_hear_options *hear, con
     *hear = (es_hear_options){.diarization = o.diarization, .no_fast_path = o.no_fast_path};
     if (o.speakers && !es_diarize_speakers_parse(&hear->speakers, o.speakers))
         return es_fail(err, ES_EARG, "speakers are a number such as 2 or a range such as 2-5, not %s", es_printable(shown, sizeof shown, o.speakers));
-    if (isnan(o.step) || o.step > 10 || (o.step > 0 && fabs(o.step * 100 - rint(o.step * 100)) > 1e-6))
+    if (isnan(o.step) || o.step > 10 || (o.step > 0 && (o.step < 0.005 || fabs(o.step * 100 - rint(o.step * 100)) > 1e-6)))
         return es_fail(err, ES_EARG, "windows may be 0.01 to 10 s apart, in whole hundredths, not %g", o.step);
     if (o.step > 0) hear->step_samples = (int)lrint(o.step * 100) * (ES_RATE / 100);
     if (o.temperature >= 0) {
