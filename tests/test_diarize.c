@@ -58,6 +58,7 @@ static void rig_close(rig *g)
 {
     es_pyannet_close(g->m.segmentation);
     es_speaker_close(g->m.diarizer);
+    es_speaker_close(g->m.voice);
     es_arena_close(g->a);
     es_device_close(g->d);
     es_plan_close(g->p);
@@ -66,7 +67,8 @@ static void rig_close(rig *g)
     *g = (rig){0};
 }
 
-static bool rig_open(rig *g, int windows, int pieces)
+/* named: with a network for names beside it, which is CAM++ once more. */
+static bool rig_open_with(rig *g, int windows, int pieces, bool named)
 {
     const char *segmentation = pack("models/pyannote-segmentation-3.0", "segmentation-3.0");
     const char *voices = segmentation ? pack("models/campplus", "campplus") : NULL;
@@ -83,16 +85,23 @@ static bool rig_open(rig *g, int windows, int pieces)
     if (!rc) rc = es_pyannet_plan(&g->m.segmentation, g->p, "segmentation", g->segmentation, windows, &g->err);
     if (!rc) rc = es_speaker_dims_read(&dims, g->voices, &g->err);
     if (!rc) rc = es_speaker_plan(&g->m.diarizer, g->p, "campplus", g->voices, &dims, limits, &g->err);
+    if (!rc && named) rc = es_speaker_plan(&g->m.voice, g->p, "voice", g->voices, &dims, limits, &g->err);
     if (!rc) rc = es_plan_finish(g->p, 0, &g->err);
     if (!rc && es_device_open(&g->d, ES_CPU, 0, 2, NULL, &fault)) rc = es_fail(&g->err, ES_EDEVICE, "%s", fault.text);
     if (!rc) rc = es_arena_open(&g->a, g->p, g->d, &g->err);
     if (!rc) rc = es_arena_load(g->a, &g->err);
     if (!rc) es_pyannet_start(g->m.segmentation, g->a), es_speaker_start(g->m.diarizer, g->a);
+    if (!rc && named) es_speaker_start(g->m.voice, g->a);
     if (rc) {
         es_test_fail(__FILE__, __LINE__, "%s", g->err.text);
         rig_close(g);
     }
     return rc == ES_OK;
+}
+
+static bool rig_open(rig *g, int windows, int pieces)
+{
+    return rig_open_with(g, windows, pieces, false);
 }
 
 /* ---- scores ---- */
@@ -175,6 +184,44 @@ static void whole(void)
         free(r.x);
     }
     rig_close(&g);
+}
+
+static double cosine(const float *a, const float *b)
+{
+    double ab = 0, aa = 0, bb = 0;
+
+    for (int i = 0; i < WIDTH; i++) ab += (double)a[i] * (double)b[i], aa += (double)a[i] * (double)a[i], bb += (double)b[i] * (double)b[i];
+    return ab / sqrt(aa * bb);
+}
+
+/* The vectors for names are those of the same people as the centres, of unit length, in the space of their own pack. */
+static void voices(void)
+{
+    es_diarize_options o = es_diarize_defaults();
+    es_diarization d = {0};
+    recording r;
+    rig g;
+
+    if (!load(&r, recordings[0].wav)) return;
+    if (rig_open_with(&g, 4, 6, true)) {
+        es_sound s = sound_of(&r);
+        g.m.voice_space.b[0] = 9;
+        o.step_samples = 32000;
+        CHECK(es_diarize(&d, &g.m, &s, &o, &g.err) == ES_OK, "%s", g.err.text);
+        CHECK(d.n_speakers == 2 && d.voices.n == 2 && d.voices.width == WIDTH && d.voices.space.b[0] == 9, "%d speakers, %zu voices",
+              d.n_speakers, d.voices.n);
+        for (int i = 0; i < 2 && d.voices.n == 2; i++) {
+            const float *v = d.voices.rows + i * WIDTH, *c = d.centers.rows;
+            double length = 0;
+            for (int k = 0; k < WIDTH; k++) length += (double)v[k] * (double)v[k];
+            CHECK(fabs(length - 1) < 1e-5, "voice %d is %.6f long", i, sqrt(length));
+            CHECK(cosine(v, c + i * WIDTH) > 0.7 && cosine(v, c + (1 - i) * WIDTH) < 0.5, "voice %d: %.2f to its own centre, %.2f to the other", i,
+                  cosine(v, c + i * WIDTH), cosine(v, c + (1 - i) * WIDTH));
+        }
+        es_diarization_done(&d);
+        rig_close(&g);
+    }
+    free(r.x);
 }
 
 /* ---- from recorded windows ---- */
@@ -441,6 +488,7 @@ int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"whole", whole},
+        {"voices", voices},
         {"from_recorded_windows", from_recorded_windows},
         {"the_same_bits", the_same_bits},
         {"number_of_speakers", number_of_speakers},

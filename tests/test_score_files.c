@@ -112,12 +112,31 @@ static void equal_errors(void)
     CHECK(es_bench_eer(write_file("one", "1 0.5\n"), false, &text, &bytes, &err) == ES_EFORMAT && strstr(err.text, "both"), "%s", err.text);
 }
 
+/* Names of what is no network for telling speakers apart. */
+static void not_measured(void)
+{
+    static const struct {
+        const char *network, *says;
+    } cases[] = {{"ecapa", "names voices"}, {"base", "knows voices"}, {"nix", "nix"}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        es_bench_diarize_options o = {.synthetic = cases[i].network, .device = "cpu", .threads = 1};
+        char *text = NULL;
+        size_t bytes = 0;
+        es_err err = {0};
+        CHECK(es_bench_diarize(&o, NULL, &text, &bytes, &err) == ES_EARG && strstr(err.text, cases[i].says), "%s: \"%s\"", cases[i].network,
+              err.text);
+        free(text);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"rates", rates},
         {"bad_files", bad_files},
         {"equal_errors", equal_errors},
+        {"not_measured", not_measured},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

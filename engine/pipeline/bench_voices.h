@@ -28,7 +28,7 @@ typedef struct es_bench_diarize_options {
 } es_bench_diarize_options;
 
 /* Tells the speakers of one file apart, without a speech model: seconds of each step. With synthetic weights, of ten minutes
- * of noise in which four people are made to take turns, and of made-up vectors clustered as one and in two levels. */
+ * of noise in which two people are made to take turns. */
 int es_bench_diarize(const es_bench_diarize_options *o, const char *path, char **text, size_t *bytes, es_err *err);
 
 #endif
