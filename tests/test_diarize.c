@@ -5,6 +5,7 @@
 #include "recorded.h"
 
 #include "pipeline/diarize.h"
+#include "pipeline/plda.h"
 #include "speech/rttm.h"
 #include "speech/score.h"
 #include "weights/convert/convert.h"
@@ -226,6 +227,13 @@ static void voices(void)
 
 /* ---- from recorded windows ---- */
 
+static char told[256];
+static void note(void *user, const char *sentence)
+{
+    (void)user;
+    snprintf(told, sizeof told, "%s", sentence);
+}
+
 static void from_recorded_windows(void)
 {
     for (int i = 0; i < N_RECORDINGS; i++) {
@@ -261,6 +269,79 @@ static void from_recorded_windows(void)
         es_diarization_done(&d);
         es_diarize_windows_done(&w);
     }
+}
+
+/* community-1 from the reference's windows and ResNet34 vectors, with its PLDA out of a pack. */
+static void community_1(void)
+{
+    const char *folder = "audio/pyannote_golden/02_pyannote_sample", *source = es_test_data("models/pyannote-plda");
+    char path[4096], file[128];
+    es_convert_report rep;
+    es_speaker_limits limits = {.answers = 1, .rows = 998};
+    es_speaker_dims dims;
+    es_diarize_models m = {0};
+    es_diarize_options o = es_diarize_defaults();
+    es_diarize_windows w = {.step = 16000, .width = ES_PLDA_IN, .samples = 480000};
+    es_diarization d = {0};
+    es_plda *plda = NULL;
+    es_plan *p = NULL;
+    es_err err = {0};
+    size_t dims4[4];
+    int n_dims;
+
+    if (!source || !es_test_data(folder)) {
+        es_test_skip("audio/pyannote_golden and models/pyannote-plda");
+        return;
+    }
+    snprintf(path, sizeof path, "%s/plda.pack", es_test_folder());
+    es_convert_options c = {.source = source, .output = path, .name = "plda"};
+    CHECK(es_convert(&c, &rep, &err) == ES_OK && es_plda_open(&plda, path, &err) == ES_OK, "%s", err.text);
+    CHECK(!plda || fabs(plda->psi[0] - 25.88) < 0.01, "the first variance is %g", plda ? plda->psi[0] : 0);
+    /* A network is only asked what it is. */
+    CHECK(es_speaker_preset(&dims, "resnet34") && es_plan_open(&p, ES_CPU, 1, &err) == ES_OK &&
+              es_speaker_plan(&m.diarizer, p, "resnet34", NULL, &dims, limits, &err) == ES_OK,
+          "%s", err.text);
+    snprintf(file, sizeof file, "%s/segmentations.npz", folder);
+    double *seg = es_test_npz(es_test_data(file), "segmentations", &n_dims, dims4);
+    w.n = seg ? (int64_t)dims4[0] : 0;
+    snprintf(file, sizeof file, "%s/raw_embeddings.npz", folder);
+    double *raw = es_test_npz(es_test_data(file), "embeddings", &n_dims, dims4);
+    if (plda && m.diarizer && seg && raw) {
+        size_t slots = (size_t)w.n * ES_WINDOW_SLOTS;
+        w.classes = calloc((size_t)w.n * ES_WINDOW_FRAMES, 1);
+        w.row = malloc(slots * sizeof *w.row), w.clean = malloc(slots * sizeof *w.clean);
+        w.vectors = malloc(slots * ES_PLDA_IN * sizeof *w.vectors);
+        for (int64_t i = 0; i < w.n * ES_WINDOW_FRAMES; i++)
+            for (uint8_t k = 0; k < ES_WINDOW_CLASSES; k++)
+                if (es_windows_slots(k) == (unsigned)(seg[3 * i] + 2 * seg[3 * i + 1] + 4 * seg[3 * i + 2])) w.classes[i] = k;
+        for (int64_t i = 0; i < w.n; i++) {
+            int active[3], clean[3];
+            es_windows_masks(w.classes + i * ES_WINDOW_FRAMES, 2, active, clean, NULL);
+            for (int q = 0; q < 3; q++) {
+                w.clean[3 * i + q] = (int16_t)clean[q];
+                w.row[3 * i + q] = active[q] ? (int32_t)w.n_vectors : -1;
+                for (int j = 0; j < ES_PLDA_IN && active[q]; j++)
+                    w.vectors[w.n_vectors * ES_PLDA_IN + (size_t)j] = (float)raw[(size_t)(3 * i + q) * ES_PLDA_IN + (size_t)j];
+                w.n_vectors += active[q] > 0;
+            }
+        }
+        m.plda = plda;
+        o.note = note;
+        told[0] = 0;
+        CHECK(es_diarize_conclude(&d, &w, &m, &o, &err) == ES_OK, "%s", err.text);
+        snprintf(file, sizeof file, "%s/reference.rttm", folder);
+        double off = rate(&d, file, NULL, w.samples);
+        CHECK(off < 0.001 && is_sound(&d, w.samples), "%.3f %% from the recorded turns", 100 * off);
+        CHECK(strstr(told, "short"), "nothing was said of a short recording");
+        es_diarization_done(&d);
+        o.configuration = "3.1";
+        CHECK(es_diarize_conclude(&d, &w, &m, &o, &err) == ES_OK && d.n_speakers >= 1 && is_sound(&d, w.samples), "%s", err.text);
+        es_diarization_done(&d);
+    }
+    es_diarize_windows_done(&w);
+    es_speaker_close(m.diarizer);
+    es_plan_close(p);
+    free(seg), free(raw), free(plda);
 }
 
 /* ---- the same whatever is computed together ---- */
@@ -307,13 +388,6 @@ static void the_same_bits(void)
 }
 
 /* ---- what is asked for ---- */
-
-static char told[256];
-static void note(void *user, const char *sentence)
-{
-    (void)user;
-    snprintf(told, sizeof told, "%s", sentence);
-}
 
 static void number_of_speakers(void)
 {
@@ -490,6 +564,7 @@ int main(int argc, char **argv)
         {"whole", whole},
         {"voices", voices},
         {"from_recorded_windows", from_recorded_windows},
+        {"community_1", community_1},
         {"the_same_bits", the_same_bits},
         {"number_of_speakers", number_of_speakers},
         {"configurations", configurations},
