@@ -120,6 +120,17 @@ static int note_elsewhere(void *user, const char *path)
     return 0;
 }
 
+/* Who it may be, where it is not certain, and how certain it is. */
+static void show_match(const es_speech *speech, int speaker)
+{
+    es_likeness m;
+
+    if (es_speech_likeness(speech, speaker, &m) || !*m.name) return;
+    if (!strcmp(m.verdict, "named")) printf("; %.2f like the voice enrolled", m.score);
+    if (!strcmp(m.verdict, "maybe")) printf("; perhaps %s, %.2f like the voice enrolled", cli_shown(m.name), m.score);
+    if (!strcmp(m.verdict, "close")) printf("; like %s (%.2f), and somebody else is nearly as like", cli_shown(m.name), m.score);
+}
+
 /* Behind the head: who speaks, for how long, and where else. */
 static void show_speakers(es_library *library, const es_speech *speech, const char *path)
 {
@@ -135,6 +146,7 @@ static void show_speakers(es_library *library, const es_speech *speech, const ch
         printf("  %s speaks for %s", cli_shown(es_speech_speaker(speech, s, name, sizeof name)), cli_length(ms));
         es_library_speaks_in(library, name, note_elsewhere, &e, NULL);
         if (e.n > 3) printf(" and %zu more", e.n - 3);
+        show_match(speech, s);
         putchar('\n');
     }
     if (n) putchar('\n');

@@ -8,6 +8,7 @@
 #define ES_DOOR_H
 
 #include "base/err.h"
+#include "base/people.h"
 #include "base/types.h"
 #include "earshot.h"
 #include "pipeline/session.h"
@@ -17,11 +18,18 @@ struct es_engine {
     es_session *session;
 };
 
+/* What a speaker is called, and whom they are like. */
+typedef struct es_door_voice {
+    char nearest[ES_PERSON_BYTES + 1];
+    es_identity identity;
+} es_door_voice;
+
 struct es_speech {
     es_transcript transcript;
     es_media_info media; /* of a recording; for samples the length alone */
     es_made made;
     es_diarization who; /* empty where nobody was looked for */
+    es_door_voice *voices; /* [who.n_speakers]; owned; NULL: not compared */
     char **labels;      /* [who.n_speakers] what speakers are called; owned; NULL: by their numbers */
 };
 
@@ -40,6 +48,8 @@ int es_door_session_options(es_session_options *out, const es_engine_options *op
 
 /* What the n speakers of a recording are called; NULL where there is none, or not enough memory. */
 char **es_door_labels(es_store *s, es_hash128 content, int track, int n, es_err *err);
+/* How they compare with those who are enrolled; NULL likewise. The caller's to free. */
+es_door_voice *es_door_voices(es_store *s, es_hash128 content, int track, int n);
 void es_door_labels_done(char ***labels, int n);
 
 /* Makes a folder and those above it. */

@@ -200,6 +200,16 @@ ES_API int es_speech_word(const es_speech *speech, size_t i, es_word_view *out);
 ES_API int es_speech_speakers(const es_speech *speech);
 /* What a speaker is called, cut to room; returns out. */
 ES_API const char *es_speech_speaker(const es_speech *speech, int speaker, char *out, size_t room);
+/* How a speaker of a recording of a library compares with those who are enrolled. */
+typedef struct es_likeness {
+    const char *name;    /* the nearest one, whether the speaker is called so or not; "" where nobody was compared. Until
+                          * es_speech_close() */
+    const char *verdict; /* "named", "told" (by the user), "maybe", "close" (another is nearly as near), "unknown", "short"
+                          * (too little speech) or "incomparable" (nobody is enrolled with this model) */
+    double score;        /* cosine */
+    double margin;       /* of the score over the next person's, or the next voice's of the recording */
+} es_likeness;
+ES_API int es_speech_likeness(const es_speech *speech, int speaker, es_likeness *out); /* ES_NOT_FOUND: nothing is known of it */
 ES_API size_t es_speech_turns(const es_speech *speech); /* in order of start */
 ES_API int es_speech_turn(const es_speech *speech, size_t i, es_turn_view *out);
 ES_API const char *es_speech_language(const es_speech *speech);

@@ -145,6 +145,7 @@ int es_library_find(es_library *library, const char *name, int (*visit)(void *us
             s->made = result.made;
             s->who = result.who;
             s->labels = es_door_labels(library->store, content, track, s->who.n_speakers, NULL);
+            s->voices = es_door_voices(library->store, content, track, s->who.n_speakers);
             /* The speech's from here on. */
             result.media = (es_media_info){0}, result.made = (es_made){0};
             result.transcript = (es_transcript){0}, result.who = (es_diarization){0};

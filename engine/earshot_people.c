@@ -23,6 +23,37 @@ char **es_door_labels(es_store *s, es_hash128 content, int track, int n, es_err 
     return labels;
 }
 
+es_door_voice *es_door_voices(es_store *s, es_hash128 content, int track, int n)
+{
+    es_names names = {0};
+    es_door_voice *v = NULL;
+
+    if (n > 0 && es_names_of(s, content, track, &names, NULL) == ES_OK && names.n == n) v = calloc((size_t)n, sizeof *v);
+    for (int i = 0; v && i < n; i++) {
+        v[i].identity = names.at[i].identity;
+        if (!es_person_none(v[i].identity.person) && !es_voices_name(s, v[i].identity.person, v[i].nearest)) v[i].nearest[0] = 0;
+    }
+    es_names_done(&names);
+    return v;
+}
+
+int es_speech_likeness(const es_speech *speech, int speaker, es_likeness *out)
+{
+    static const char *const words[ES_N_VERDICTS] = {
+        [ES_VERDICT_UNKNOWN] = "unknown", [ES_VERDICT_NAMED] = "named", [ES_VERDICT_MAYBE] = "maybe",
+        [ES_VERDICT_CLOSE] = "close",     [ES_VERDICT_SHORT] = "short", [ES_VERDICT_INCOMPARABLE] = "incomparable",
+        [ES_VERDICT_TOLD] = "told",
+    };
+
+    if (!speech->voices || speaker < 0 || speaker >= speech->who.n_speakers) return ES_NOT_FOUND;
+    const es_door_voice *v = &speech->voices[speaker];
+    *out = (es_likeness){.name = v->nearest,
+                      .verdict = words[v->identity.verdict],
+                      .score = (double)v->identity.score,
+                      .margin = (double)v->identity.margin};
+    return ES_DONE;
+}
+
 void es_door_labels_done(char ***labels, int n)
 {
     for (int i = 0; *labels && i < n; i++) free((*labels)[i]);

@@ -96,6 +96,7 @@ void es_speech_close(es_speech *speech)
     es_made_done(&speech->made);
     for (int i = 0; speech->labels && i < speech->who.n_speakers; i++) free(speech->labels[i]);
     free(speech->labels);
+    free(speech->voices);
     es_diarization_done(&speech->who);
     free(speech);
 }

@@ -143,6 +143,7 @@ static void named_and_forgotten(void)
          "Quix",
          "earshot ingest --language en '%s'", es_test_data(OTHER));
     SAYS("Wilhelmina Quix speaks for 0:0", "earshot show 1688-142285-0003.flac");
+    SAYS(" like the voice enrolled", "earshot show 1688-142285-0003.flac");
     SAYS("Wilhelmina Quix: ", "earshot show 1688-142285-0003.flac");
     SAYS("Wilhelmina_Quix <NA>", "earshot export 1688-142285-0003.flac -f rttm -o -");
     SAYS("<v Wilhelmina Quix>", "earshot export 1688-142285-0003.flac -f vtt -o -");
