@@ -717,6 +717,18 @@ static void older_library(void)
     CHECK_INT(vectors_seen, PASSAGES);
     check_first("", "shipwreck rescue", "/media/news/harbour.ogg", label(&talks[HARBOUR], 0));
     RUN(0, NULL, "check -L library");
+    /* One of the first schema, which has no index either. */
+    hit h[10];
+    CHECK_INT(mkdir(at("first"), 0755), 0);
+    char line[9000];
+    snprintf(line, sizeof line, "cp '%s' '%s'", es_test_golden("library-1/data.mdb"), at("first/data.mdb"));
+    CHECK_INT(system(line), 0);
+    RUN(3, "`earshot reembed` brings it up to date", "search -L first --mode words said");
+    RUN(0, NULL, "reembed -L first --models models");
+    check_says("out", "3 recordings: 2 made anew, 1 were so already");
+    RUN(0, NULL, "search --json -L first --mode words said");
+    CHECK_INT(hits_of(h, 10), 1);
+    CHECK_STR(h[0].marked, "said|");
 }
 
 /* Killed at any moment, reembed goes on where it was, search works between, and the end is the same. */

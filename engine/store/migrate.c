@@ -148,7 +148,7 @@ int es_inside_can_search(const es_store *s, es_err *err)
 {
     if (s->schema >= 2) return ES_OK;
     return es_fail(err, ES_ELIBRARY,
-                   "%s: was made by an older version and cannot be searched; open it once for writing", s->folder.dir);
+                   "%s: was made by an older version and cannot be searched; `earshot reembed` brings it up to date", s->folder.dir);
 }
 
 int es_migrate_library(es_store *s, es_err *err)
