@@ -118,6 +118,8 @@ void es_whisper_begin(es_whisper *m, const es_whisper_request *r);
 /* Runs steps until at least one slot has ended (or none is live); returns how many are still live. ended[slots] says
  * which wait for es_whisper_take(). */
 int es_whisper_steps(es_whisper *m, bool *ended);
+/* The same, but it also returns after so many steps, so that a caller may look around. */
+int es_whisper_steps_most(es_whisper *m, bool *ended, int most);
 void es_whisper_take(es_whisper *m, int slot, es_whisper_output *out); /* of an ended slot; frees the slot */
 /* Ends whatever the slots are at; all are free afterwards. */
 void es_whisper_drop(es_whisper *m);

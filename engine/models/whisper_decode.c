@@ -22,6 +22,7 @@
 #include "models/whisper_parts.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <string.h>
 
 enum { MOST_NEW_TOKENS = ES_WHISPER_POSITIONS / 2 };
@@ -216,8 +217,10 @@ static void step_some(es_whisper *m)
         if (m->slots[i].phase == ES_SLOT_LIVE && m->picks[i].mode == ES_PICK_IDLE) m->slots[i].phase = ES_SLOT_ENDED;
 }
 
-int es_whisper_steps(es_whisper *m, bool *ended)
+int es_whisper_steps_most(es_whisper *m, bool *ended, int most)
 {
+    int64_t until = m->steps_run + most;
+
     prefill_all(m);
     for (;;) {
         int live = 0, done = 0;
@@ -226,9 +229,14 @@ int es_whisper_steps(es_whisper *m, bool *ended)
             ended[i] = m->slots[i].phase == ES_SLOT_ENDED;
             done += ended[i];
         }
-        if (done || !live) return live;
+        if (done || !live || m->steps_run >= until) return live;
         step_some(m);
     }
+}
+
+int es_whisper_steps(es_whisper *m, bool *ended)
+{
+    return es_whisper_steps_most(m, ended, INT_MAX);
 }
 
 void es_whisper_take(es_whisper *m, int slot, es_whisper_output *out)

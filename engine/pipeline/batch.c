@@ -33,6 +33,7 @@
 
 enum {
     VOTES = 3,
+    LOOK_AROUND = 16, /* steps */
     LEAST_REST = 150, /* frames that a text left unsaid and that are worth a window */
     REFILL_PART = 8  /* windows are encoded when this part of the slots is free, if more than one goes at once */
 };
@@ -533,7 +534,7 @@ static int steps(es_batch *b)
     double began = seconds();
     bool full = waits(b);
 
-    es_whisper_steps(b->model, b->ended);
+    es_whisper_steps_most(b->model, b->ended, LOOK_AROUND);
     rc = es_whisper_settle(b->model, b->err);
     b->figures.times.decode += seconds() - began;
     if (rc != ES_OK) return rc;
@@ -541,6 +542,7 @@ static int steps(es_batch *b)
     b->figures.steps += n;
     b->figures.slot_steps += n * working;
     if (full) b->figures.full_steps += n, b->figures.full_slot_steps += n * working, b->figures.full_all += n * S;
+    if (b->first) rc = tell(b, b->first, 0); /* large models take long for a window; the user is asked meanwhile */
     for (int i = 0; i < S && rc == ES_OK; i++)
         if (b->ended[i]) rc = hear(b, &b->slots[i]);
     return rc == ES_OK ? give_back(b) : rc;
