@@ -322,7 +322,7 @@ static void together_as_alone(void)
     if (!n || !link_models(n == ALL)) return;
     watch all = {.count = true}, alone = {0};
     pair both = {.all = library("all"), .alone = library("alone")};
-    es_session *s = ready((es_session_limits){.windows = 1, .slots = 1});
+    es_session *s = ready((es_session_limits){0}); /* as the planner has it: recordings share its batches */
     if (!s || !both.all || !both.alone) return;
     uint64_t plan = es_session_arena_bytes(s), allocations = es_device_allocations(es_session_device(s));
     ingest(s, both.all, path, n, &all);
@@ -341,7 +341,7 @@ static void together_as_alone(void)
         CHECK(calls[PIPELINE] > 0, "nothing is counted");
     }
 
-    /* Each in a session of its own, which holds nothing of the one before, with other steps. */
+    /* Each in a session of its own, which holds nothing of the one before, with other steps and one slot. */
     for (int i = 0; i < n; i++) {
         s = ready((es_session_limits){.windows = 1, .slots = 1, .segments = 3, .frames = 1500, .tokens = 600});
         if (!s) return;
