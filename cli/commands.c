@@ -206,7 +206,7 @@ const cli_option cli_options[] = {
     [OPT_LIMIT] = {"limit", 'k', CLI_INT, "N", NULL, AT(limit), 1, 1000, "So many hits, at most; 10 by default."},
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
-                  "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0 ..."},
+                  "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0, resnet34, ecapa, campplus ..."},
     [OPT_SYNTHETIC] = {"synthetic", 0, CLI_TEXT, "NAME", NULL, AT(synthetic), 0, 0,
                        "Measure an architecture by name, with noise for weights and noise to hear or to read: for embed "
                        "gte-qwen2-1.5b, gte-qwen2-7b or minilm."},
