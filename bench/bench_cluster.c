@@ -75,6 +75,7 @@ int main(int argc, char **argv)
         int p = (int)(fabs(normal()) / 4 * people) % people; /* some speak a lot, some hardly */
         for (int c = 0; c < WIDTH; c++) x[i * WIDTH + c] = who[p * WIDTH + c] + 0.58f * (float)normal();
     }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* minutes lie between the lines */
     printf("%d vectors of %d people, %d numbers each\n", n, people, WIDTH);
     if (n <= MOST_WHOLE) {
         t = now();
