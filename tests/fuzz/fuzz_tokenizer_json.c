@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         if (data[0] % 3 == 0) es_vocab_whisper(&b, 4);
         else if (data[0] % 3 == 1) es_vocab_wordpiece(&b, &vocab, data[0] & 64 ? 0 : 8, id, &lower);
         else es_vocab_qwen2(&b, &vocab, 300, &eos);
-        es_vocab_put(&b, &vocab);
+        if (vocab.tokens) es_vocab_put(&b, &vocab);
+        es_vocab_done(&vocab);
         if (b.rc && !err.text[0]) abort(); /* a refusal without a sentence */
     }
     es_pack_drop(b.pack);
