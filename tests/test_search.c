@@ -56,8 +56,8 @@ static void passage_order(void)
     const es_passage_id a = {.media = 1, .track = 0, .number = 9}, b = {.media = 1, .track = 1, .number = 0},
                         c = {.media = 2, .track = 0, .number = 0};
 
-    CHECK(es_passage_compare(&a, &b) < 0 && es_passage_compare(&b, &c) < 0 && es_passage_compare(&c, &a) > 0, "order");
-    CHECK_INT(es_passage_compare(&a, &a), 0);
+    CHECK(es_fuse_compare(&a, &b) < 0 && es_fuse_compare(&b, &c) < 0 && es_fuse_compare(&c, &a) > 0, "order");
+    CHECK_INT(es_fuse_compare(&a, &a), 0);
 }
 
 /* ---- times ---- */
@@ -73,7 +73,7 @@ static void times(void)
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         es_bound b;
         es_err err = {0};
-        CHECK(es_bound_read(&b, good[i].text, "--after", &err) == ES_OK, "%s", err.text);
+        CHECK(es_moment_bound(&b, good[i].text, "--after", &err) == ES_OK, "%s", err.text);
         CHECK(!b.is_date && b.ms == good[i].ms, "%s is %lld ms, expected %lld", good[i].text, (long long)b.ms, (long long)good[i].ms);
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -91,9 +91,9 @@ static void dates(void)
     es_err err = {0};
 
     setenv("TZ", "UTC", 1);
-    CHECK(es_bound_read(&day, "2026-05-01", "--after", &err) == ES_OK, "%s", err.text);
-    CHECK(es_bound_read(&month, "2026-05", "--after", &err) == ES_OK, "%s", err.text);
-    CHECK(es_bound_read(&hour, "2026-05-01T18:30", "--after", &err) == ES_OK, "%s", err.text);
+    CHECK(es_moment_bound(&day, "2026-05-01", "--after", &err) == ES_OK, "%s", err.text);
+    CHECK(es_moment_bound(&month, "2026-05", "--after", &err) == ES_OK, "%s", err.text);
+    CHECK(es_moment_bound(&hour, "2026-05-01T18:30", "--after", &err) == ES_OK, "%s", err.text);
     CHECK(day.is_date && month.is_date && hour.is_date, "a date was taken for a time");
     CHECK_INT(day.ms, 1777593600000);
     CHECK_INT(month.ms, 1777593600000);
@@ -101,7 +101,7 @@ static void dates(void)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         es_bound b;
         err = (es_err){0};
-        CHECK(es_bound_read(&b, bad[i], "--before", &err) == ES_EARG, "\"%s\" was taken for a date", bad[i]);
+        CHECK(es_moment_bound(&b, bad[i], "--before", &err) == ES_EARG, "\"%s\" was taken for a date", bad[i]);
         CHECK(strstr(err.text, "--before"), "the sentence does not name the option: %s", err.text);
     }
 }
@@ -130,18 +130,18 @@ static void names(void)
     static const char *const people[] = {"Anna", "Annabelle", "Bob", "Hannah", "Anna", "Zo\x01"};
     char out[256], small[12];
 
-    CHECK_INT(es_name_distance("kitten", "sitting"), 3);
-    CHECK_INT(es_name_distance("ANNA", "anna"), 0);
-    CHECK_INT(es_name_distance("", "abc"), 3);
-    CHECK(es_name_near(out, sizeof out, "anna", people, 6), "nobody is near");
+    CHECK_INT(es_moment_distance("kitten", "sitting"), 3);
+    CHECK_INT(es_moment_distance("ANNA", "anna"), 0);
+    CHECK_INT(es_moment_distance("", "abc"), 3);
+    CHECK(es_moment_near(out, sizeof out, "anna", people, 6), "nobody is near");
     CHECK_STR(out, "\"Anna\", \"Annabelle\" or \"Hannah\"");
-    CHECK(es_name_near(out, sizeof out, "Bop", people, 6), "nobody is near");
+    CHECK(es_moment_near(out, sizeof out, "Bop", people, 6), "nobody is near");
     CHECK_STR(out, "\"Bob\"");
-    CHECK(es_name_near(out, sizeof out, "Zoe", people, 6), "nobody is near");
+    CHECK(es_moment_near(out, sizeof out, "Zoe", people, 6), "nobody is near");
     CHECK(!strchr(out, 1), "a control character came out");
-    CHECK(!es_name_near(out, sizeof out, "Christopher", people, 6), "%s came out", out);
+    CHECK(!es_moment_near(out, sizeof out, "Christopher", people, 6), "%s came out", out);
     CHECK_STR(out, "");
-    CHECK(es_name_near(small, sizeof small, "anna", people, 6), "nobody is near");
+    CHECK(es_moment_near(small, sizeof small, "anna", people, 6), "nobody is near");
     CHECK(strlen(small) < sizeof small, "cut");
 }
 

@@ -161,7 +161,7 @@ static int refuse_in(const entries *list, const char *in, const char *why, es_er
 
     for (size_t i = 0; names && i < list->n; i++)
         if (list->at[i].path) names[n++] = file_name(list->at[i].path);
-    if (names) es_name_near(near, sizeof near, file_name(in), names, n);
+    if (names) es_moment_near(near, sizeof near, file_name(in), names, n);
     free(names);
     if (*near)
         return es_fail(err, ES_ENOTFOUND, "%s is no recording in the library and no folder of one; did you mean %s?",
@@ -258,7 +258,7 @@ static int refuse_speaker(es_store *s, const char *who, const char *why, es_err 
     char near[512] = "", shown[256];
 
     es_names_list(s, note_person, &list, NULL);
-    es_name_near(near, sizeof near, who, (const char *const *)list.at, list.n);
+    es_moment_near(near, sizeof near, who, (const char *const *)list.at, list.n);
     size_t n = list.n;
     for (size_t i = 0; i < list.n; i++) free(list.at[i]);
     free(list.at);
@@ -288,9 +288,9 @@ static int take_voices(es_filter_set *f, es_store *s, const char *who, es_err *e
 
 static int read_bounds(es_filter_set *f, const es_where *w, es_bound *after, es_bound *before, es_err *err)
 {
-    int rc = w->after ? es_bound_read(after, w->after, "--after", err) : ES_OK;
+    int rc = w->after ? es_moment_bound(after, w->after, "--after", err) : ES_OK;
 
-    if (rc == ES_OK && w->before) rc = es_bound_read(before, w->before, "--before", err);
+    if (rc == ES_OK && w->before) rc = es_moment_bound(before, w->before, "--before", err);
     if (rc != ES_OK) return rc;
     f->after_ms = w->after && !after->is_date ? after->ms : INT64_MIN;
     f->before_ms = w->before && !before->is_date ? before->ms : INT64_MAX;

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-int es_passage_compare(const es_passage_id *a, const es_passage_id *b)
+int es_fuse_compare(const es_passage_id *a, const es_passage_id *b)
 {
     if (a->media != b->media) return a->media < b->media ? -1 : 1;
     if (a->track != b->track) return a->track < b->track ? -1 : 1;
@@ -16,7 +16,7 @@ static int by_passage(const void *a, const void *b)
 {
     const es_fused *x = a, *y = b;
 
-    return es_passage_compare(&x->passage, &y->passage);
+    return es_fuse_compare(&x->passage, &y->passage);
 }
 
 static int by_score(const void *a, const void *b)
@@ -46,7 +46,7 @@ size_t es_fuse(es_fused *out, const es_ranked *const lists[ES_FUSE_LISTS], const
     if (all) qsort(out, all, sizeof *out, by_passage);
     for (size_t i = 0; i < all; i++) {
         es_fused *f = kept ? &out[kept - 1] : NULL;
-        if (f && !es_passage_compare(&f->passage, &out[i].passage)) {
+        if (f && !es_fuse_compare(&f->passage, &out[i].passage)) {
             for (int l = 0; l < ES_FUSE_LISTS; l++)
                 if (out[i].rank[l]) f->rank[l] = out[i].rank[l], f->own[l] = out[i].own[l];
         } else {

@@ -17,7 +17,7 @@
 enum { ES_FUSE_LISTS = 2, ES_FUSE_SMOOTH = 60 };
 
 /* < 0, 0, > 0: by media, track, number. */
-int es_passage_compare(const es_passage_id *a, const es_passage_id *b);
+int es_fuse_compare(const es_passage_id *a, const es_passage_id *b);
 
 typedef struct es_ranked {
     es_passage_id passage;

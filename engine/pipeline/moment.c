@@ -84,7 +84,7 @@ static bool read_date(int64_t *ms, const char *text)
     return true;
 }
 
-int es_bound_read(es_bound *out, const char *text, const char *what, es_err *err)
+int es_moment_bound(es_bound *out, const char *text, const char *what, es_err *err)
 {
     char shown[128];
 
@@ -123,7 +123,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-size_t es_name_distance(const char *a, const char *b)
+size_t es_moment_distance(const char *a, const char *b)
 {
     size_t row[LONGEST_NAME + 1], n = strlen(a), m = strlen(b);
 
@@ -142,14 +142,14 @@ size_t es_name_distance(const char *a, const char *b)
     return row[m];
 }
 
-bool es_name_near(char *out, size_t room, const char *name, const char *const *candidates, size_t n)
+bool es_moment_near(char *out, size_t room, const char *name, const char *const *candidates, size_t n)
 {
     const char *best[NEAREST] = {0};
     size_t distance[NEAREST] = {0}, found = 0, used = 0, most = (strlen(name) + 2) / 3;
 
     if (room) *out = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t d = es_name_distance(name, candidates[i]), at = found;
+        size_t d = es_moment_distance(name, candidates[i]), at = found;
         bool twice = false;
         for (size_t k = 0; k < found; k++) twice = twice || !strcmp(best[k], candidates[i]);
         if (d > most || twice) continue;

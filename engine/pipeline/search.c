@@ -432,7 +432,7 @@ static int answer(asking *a, const es_passage_id *but, es_err *err)
 
     size_t n = fused ? es_fuse(fused, lists, a->n) : 0;
     for (size_t i = 0; i < n && rc == ES_OK && (size_t)number < wanted(a->wish); i++) {
-        if (but && !es_passage_compare(but, &fused[i].passage)) continue;
+        if (but && !es_fuse_compare(but, &fused[i].passage)) continue;
         rc = show(a, &r, &fused[i], ++number, err);
     }
     recording_done(&r);

@@ -44,9 +44,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     text[n] = 0;
     while (es_query_next(&piece, text, n, &at)) assert(piece.bytes > 0 && piece.text + piece.bytes <= text + n);
     assert(es_query_telling(telling, text, n) <= 2 * n);
-    es_bound_read(&bound, text, "--after", NULL);
+    es_moment_bound(&bound, text, "--after", NULL);
     es_moment_split(name, sizeof name, &ms, text, NULL);
-    es_name_distance(text, "Anna");
+    es_moment_distance(text, "Anna");
     passages(text, n, false);
     passages(text, n, true);
     free(telling);
