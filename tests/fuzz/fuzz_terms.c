@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const languages[] = {"en", "de", "ru", "ar", "tr", "hi", "xx", "ja"};
     seen s = {.text = (const char *)data + 1};
-    es_span spans[8];
+    es_stretch spans[8];
     size_t half, n;
 
     if (size < 2) return 0;
