@@ -201,8 +201,9 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     if (rc == ES_OK) es_search_note_space(job->store, es_session_embedding(job->session));
     if (rc == ES_OK) rc = es_claims_open(&w.claims, es_store_dir(job->store), err);
     if (rc == ES_OK) rc = w.sequential ? each_file(&w, put_off, err) : es_flow(&w, err);
-    /* Also after an end by the user: whoever is in the library is to have a name. */
-    if ((rc == ES_OK || rc == ES_ECANCELLED) && w.tally.stored) {
+    /* Also after an end by the user: whoever is in the library is to have a name. And also where nothing is new: the run
+     * that stored it may have died before it came to this. */
+    if ((rc == ES_OK || rc == ES_ECANCELLED) && (w.tally.stored || w.tally.known)) {
         es_err why = {0};
         int named = es_names_refresh(job->store, &why);
         if (named != ES_OK && rc == ES_OK) rc = es_fail(err, named, "%s", why.text);
