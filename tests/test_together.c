@@ -30,12 +30,13 @@
 
 enum { CALLERS = 4096 };
 
-static _Atomic(uintptr_t) caller[CALLERS];
-static atomic_long n_calls[CALLERS];
 static atomic_bool counting;
 
 #if defined(__GLIBC__) && !defined(SANITIZED)
 #define COUNTED 1
+static _Atomic(uintptr_t) caller[CALLERS];
+static atomic_long n_calls[CALLERS];
+
 extern const char __executable_start, etext; /* of the linker: this program's own code lies between them */
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t item);
