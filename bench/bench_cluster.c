@@ -58,12 +58,26 @@ static long differing(const int32_t *a, const int32_t *b, int n, int K, int L)
     return n - (long)same;
 }
 
+/* In parts of at most `part` vectors; seconds in *took. */
+static int cluster(int32_t *label, const float *x, int n, int part, double *took)
+{
+    const es_speaker_range any = {0};
+    es_work work = {.bytes = es_cluster_vectors_in_bytes(n, WIDTH, part)};
+    double began = now();
+
+    work.at = malloc(work.bytes);
+    if (!work.at) exit(1);
+    int K = es_cluster_vectors_in(label, x, n, WIDTH, 0.9, 12, any, part, &work);
+    free(work.at);
+    *took = now() - began;
+    return K;
+}
+
 int main(int argc, char **argv)
 {
     int n = argc > 1 ? atoi(argv[1]) : 20000, people = argc > 2 ? atoi(argv[2]) : 30, K = 0, L = 0;
     float *x = malloc((size_t)(n > 0 ? n : 1) * WIDTH * sizeof *x), *who = malloc((size_t)(people > 0 ? people : 1) * WIDTH * sizeof *who);
     int32_t *whole = malloc((size_t)(n > 0 ? n : 1) * sizeof *whole), *parts = malloc((size_t)(n > 0 ? n : 1) * sizeof *parts);
-    const es_speaker_range any = {0};
     double t;
 
     if (n < 8 || n > 2000000 || people < 1 || people > n || !x || !who || !whole || !parts) {
@@ -78,13 +92,11 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0); /* minutes lie between the lines */
     printf("%d vectors of %d people, %d numbers each\n", n, people, WIDTH);
     if (n <= MOST_WHOLE) {
-        t = now();
-        K = es_cluster_vectors_in(whole, x, n, WIDTH, 0.9, 12, any, n);
-        printf("as a whole     %9.2f s  %d clusters, peak of the process %.1f MiB\n", now() - t, K, (double)es_bench_peak_bytes() / 1048576);
+        K = cluster(whole, x, n, n, &t);
+        printf("as a whole     %9.2f s  %d clusters, peak of the process %.1f MiB\n", t, K, (double)es_bench_peak_bytes() / 1048576);
     }
-    t = now();
-    L = es_cluster_vectors_in(parts, x, n, WIDTH, 0.9, 12, any, (n + 3) / 4);
-    printf("in two levels  %9.2f s  %d clusters, peak of the process %.1f MiB\n", now() - t, L, (double)es_bench_peak_bytes() / 1048576);
+    L = cluster(parts, x, n, (n + 3) / 4, &t);
+    printf("in two levels  %9.2f s  %d clusters, peak of the process %.1f MiB\n", t, L, (double)es_bench_peak_bytes() / 1048576);
     if (K > 0 && L > 0) printf("%ld of %d vectors have another label in two levels\n", differing(whole, parts, n, K, L), n);
     free(x), free(who), free(whole), free(parts);
     return 0;

@@ -1,9 +1,7 @@
 /*
  * test_cluster.c - linkage beside a search through all pairs, many speakers, two levels beside one.
  */
-#include "test.h"
-
-#include "speech/cluster.h"
+#include "work.h"
 
 enum { D = 24 };
 
@@ -59,7 +57,7 @@ static void all_pairs(void)
         es_merge *have = malloc((size_t)n * sizeof *have), *want = malloc((size_t)n * sizeof *want);
         for (int i = 7; i < n && trial % 2; i += 9) memcpy(x + i * D, x + (i - 7) * D, D * sizeof *x); /* distances of 0 */
         for (int i = 0; i < n; i++) es_cluster_unit(unit + i * D, x + i * D, D);
-        CHECK_INT(es_cluster_link(have, unit, n, D), 0);
+        link_all(have, unit, n, D);
         naive(want, unit, n);
         for (int t = 0; t < n - 1; t++) {
             bool same = have[t].a == want[t].a && have[t].b == want[t].b && have[t].size == want[t].size;
@@ -89,17 +87,17 @@ static void thirty_people(void)
     const es_speaker_range any = {0}, few = {.least = 1, .most = 12}, many = {.least = 40, .most = 50};
     int32_t label[N];
 
-    CHECK_INT(es_cluster_vectors(label, x, N, D, 0.6, 12, any), PEOPLE);
+    CHECK_INT(cluster_all(label, x, N, D, 0.6, 12, any), PEOPLE);
     check_people("as a whole", label, N, PEOPLE);
-    CHECK_INT(es_cluster_vectors_in(label, x, N, D, 0.6, 12, any, 250), PEOPLE);
+    CHECK_INT(cluster_in(label, x, N, D, 0.6, 12, any, 250), PEOPLE);
     check_people("in two levels", label, N, PEOPLE);
-    CHECK_INT(es_cluster_vectors_in(label, x, N, D, 0.6, 12, any, N - 1), PEOPLE);
+    CHECK_INT(cluster_in(label, x, N, D, 0.6, 12, any, N - 1), PEOPLE);
     check_people("in two halves", label, N, PEOPLE);
-    int K = es_cluster_vectors(label, x, N, D, 0.6, 12, few);
+    int K = cluster_all(label, x, N, D, 0.6, 12, few);
     CHECK(K >= 1 && K <= 12, "%d of at most 12", K);
-    K = es_cluster_vectors_in(label, x, N, D, 0.6, 12, few, 300);
+    K = cluster_in(label, x, N, D, 0.6, 12, few, 300);
     CHECK(K >= 1 && K <= 12, "%d of at most 12, in two levels", K);
-    K = es_cluster_vectors(label, x, N, D, 0.6, 12, many);
+    K = cluster_all(label, x, N, D, 0.6, 12, many);
     CHECK(K >= PEOPLE, "%d of at least 40", K);
     free(x);
 }
@@ -112,7 +110,7 @@ static void smallest_parts(void)
     const es_speaker_range any = {0};
     int32_t whole[N], parts[N];
 
-    CHECK_INT(es_cluster_vectors(whole, x, N, D, 0.7, 5, any), es_cluster_vectors_in(parts, x, N, D, 0.7, 5, any, 1));
+    CHECK_INT(cluster_all(whole, x, N, D, 0.7, 5, any), cluster_in(parts, x, N, D, 0.7, 5, any, 1));
     for (int i = 0; i < N; i++) CHECK(whole[i] == parts[i], "vector %d is in cluster %d, not %d", i, parts[i], whole[i]);
     free(x);
 }

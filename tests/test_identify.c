@@ -2,7 +2,7 @@
  * test_identify.c - names and numbers for voices made from a seed, whose cosines are known; what makes a recording good
  * enough to know a voice by; names that can be names.
  */
-#include "test.h"
+#include "work.h"
 
 #include "base/people.h"
 #include "speech/enroll.h"
@@ -261,6 +261,15 @@ static void pieces(void)
     }
 }
 
+static void mean_of(float *mean, es_enrolled *how, double *share, int *left_out, const float *pieces, int n, int width,
+                    const es_identify_rule *rule)
+{
+    es_work w = work_of(es_enroll_mean_bytes(n, width));
+
+    es_enroll_mean(mean, how, share, left_out, pieces, n, width, rule, &w);
+    work_done(&w);
+}
+
 static void one_voice(void)
 {
     const es_identify_rule *rule = es_identify_rule_of("campplus");
@@ -271,7 +280,7 @@ static void one_voice(void)
 
     /* One person in 20 pieces, one of which is somebody else's cough. */
     for (int i = 0; i < 20; i++) voice(x + i * W, i == 7 ? 1 : 0, 0.85, i);
-    CHECK_INT(es_enroll_mean(mean, &how, &share, &left_out, x, 20, W, rule), 0);
+    mean_of(mean, &how, &share, &left_out, x, 20, W, rule);
     CHECK_INT(how, ES_ENROLLED_OK);
     CHECK_INT(left_out, 1);
     person(want, 0);
@@ -279,20 +288,20 @@ static void one_voice(void)
           es_identify_cosine(mean, want, W));
     CHECK(fabs(es_identify_cosine(mean, mean, W) - 1) < 1e-6);
     /* One piece alone. */
-    CHECK_INT(es_enroll_mean(mean, &how, &share, &left_out, x, 1, W, rule), 0);
+    mean_of(mean, &how, &share, &left_out, x, 1, W, rule);
     CHECK_INT(how, ES_ENROLLED_OK);
     CHECK(fabs(es_identify_cosine(mean, x, W) - 1) < 1e-6);
     /* Two people, one after the other, and each in turn. */
     for (int turns = 0; turns < 2; turns++) {
         for (int i = 0; i < 20; i++) voice(x + i * W, turns ? i % 2 : i >= 12, 0.85, i);
-        CHECK_INT(es_enroll_mean(mean, &how, &share, &left_out, x, 20, W, rule), 0);
+        mean_of(mean, &how, &share, &left_out, x, 20, W, rule);
         CHECK_INT(how, ES_ENROLLED_TWO);
         CHECK(fabs(share - (turns ? 0.5 : 0.4)) < 1e-9, "the second voice has %g", share);
     }
     /* Noise is no voice. */
     es_noise noise = {3};
     es_noise_fill(&noise, x, 20 * W, 1);
-    CHECK_INT(es_enroll_mean(mean, &how, &share, &left_out, x, 20, W, rule), 0);
+    mean_of(mean, &how, &share, &left_out, x, 20, W, rule);
     CHECK(how == ES_ENROLLED_UNLIKE || how == ES_ENROLLED_TWO, "noise was taken for a voice");
 }
 

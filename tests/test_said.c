@@ -3,6 +3,7 @@
  */
 #define _GNU_SOURCE
 #include "recorded.h"
+#include "work.h"
 
 #include "base/json.h"
 #include "earshot.h"
@@ -11,6 +12,14 @@
 #include "speech/score.h"
 
 /* ---- rules ---- */
+
+static void said_by(es_said *words, size_t n, const es_spoken *turns, size_t m, int speakers)
+{
+    es_work w = work_of(es_said_bytes(n, speakers));
+
+    es_said_by(words, n, turns, m, speakers, &w);
+    work_done(&w);
+}
 
 /* Words of 200 ms each from 0 on; a letter for the speaker expected, upper case where a sentence ends behind the word. */
 static void row(const char *what, const es_spoken *turns, size_t m, int64_t gap_ms, const char *want)
@@ -21,7 +30,7 @@ static void row(const char *what, const es_spoken *turns, size_t m, int64_t gap_
     for (size_t i = 0; i < n; i++)
         words[i] = (es_said){.start_ms = (int64_t)i * (200 + gap_ms), .end_ms = (int64_t)i * (200 + gap_ms) + 200,
                              .ends_sentence = want[i] >= 'A' && want[i] <= 'Z'};
-    CHECK(es_said_by(words, n, turns, m, 3) == 0);
+    said_by(words, n, turns, m, 3);
     for (size_t i = 0; i < n; i++)
         CHECK(words[i].speaker == (want[i] | 32) - 'a', "%s: word %zu is %c's, expected %c's", what, i, 'a' + words[i].speaker, want[i] | 32);
 }
@@ -41,13 +50,15 @@ static void rules(void)
     row("far from turns", far, 2, 300, "aaaaaabbbb");
     row("nobody speaks", NULL, 0, 0, "");
     es_said alone = {.start_ms = 0, .end_ms = 200};
-    CHECK(es_said_by(&alone, 1, NULL, 0, 0) == 0 && alone.speaker == -1 && alone.unsupported);
+    said_by(&alone, 1, NULL, 0, 0);
+    CHECK(alone.speaker == -1 && alone.unsupported);
     es_said late = {.start_ms = 9000, .end_ms = 9000};
-    CHECK(es_said_by(&late, 1, plain, 2, 2) == 0 && late.unsupported, "a word 7 s behind the last turn is supported");
+    said_by(&late, 1, plain, 2, 2);
+    CHECK(late.unsupported, "a word 7 s behind the last turn is supported");
     /* A word of no length has a speaker, and one stretched over the pause before it belongs to who speaks when it ends. */
     es_said stretched[] = {{0, 200, true, 0, false}, {300, 5200, false, 0, false}, {5200, 5200, false, 0, false}};
     const es_spoken apart[] = {{0, 3000, 0}, {5000, 6000, 2}};
-    CHECK(es_said_by(stretched, 3, apart, 2, 3) == 0);
+    said_by(stretched, 3, apart, 2, 3);
     CHECK(stretched[0].speaker == 0 && stretched[1].speaker == 2 && stretched[2].speaker == 2, "%d %d %d", stretched[0].speaker,
           stretched[1].speaker, stretched[2].speaker);
 }
@@ -176,7 +187,7 @@ static void telephone_call(void)
     int n = read_golden(said, golden), k = read_stm(wrote, stm, names);
     CHECK(n > 60 && k > 80, "%d words heard, %d written", n, k);
     for (int i = 0; i < n; i++) words[i] = (es_said){said[i].start_ms, said[i].end_ms, said[i].ends, -1, false};
-    CHECK(es_said_by(words, (size_t)n, d.exclusive, d.n_exclusive, d.n_speakers) == 0);
+    said_by(words, (size_t)n, d.exclusive, d.n_exclusive, d.n_speakers);
     int matched = match_words(match, said, n, wrote, k);
     for (int i = 0; i < n; i++)
         if (match[i] >= 0)

@@ -1,7 +1,7 @@
 /*
  * test_speech.c - from segmentation classes and speaker vectors to turns, against recorded runs of the reference pipelines.
  */
-#include "test.h"
+#include "work.h"
 
 #include "speech/cluster.h"
 #include "speech/rttm.h"
@@ -111,16 +111,16 @@ static void whole(const char *file)
     double *unit = malloc((size_t)n * (size_t)d * sizeof *unit);
     es_merge *merges = malloc((size_t)n * sizeof *merges);
     for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * (size_t)d, x + (size_t)i * (size_t)d, d);
-    CHECK_INT(es_cluster_link(merges, unit, n, d), 0);
+    link_all(merges, unit, n, d);
     for (int i = 0; i < n - 1; i++) {
         const double *w = linkage.x + 4 * (size_t)i;
         CHECK(merges[i].a == (w[0] < w[1] ? w[0] : w[1]) && merges[i].b == (w[0] < w[1] ? w[1] : w[0]) && merges[i].size == w[3],
               "%s: merge %d is (%d, %d), expected (%g, %g)", file, i, merges[i].a, merges[i].b, w[0], w[1]);
         CHECK(fabs(merges[i].height - w[2]) < 1e-6, "%s: merge %d at %.9g, expected %.9g", file, i, merges[i].height, w[2]);
     }
-    CHECK_INT(es_cluster_cut(label, merges, n, 0.90), 0);
+    cut_all(label, merges, n, 0.90);
     for (int i = 0; i < n; i++) CHECK(label[i] == flat.x[i], "%s: vector %d is in %d, expected %g", file, i, label[i], flat.x[i]);
-    int K = es_cluster_vectors(label, x, n, d, 0.90, 12, (es_speaker_range){0});
+    int K = cluster_all(label, x, n, d, 0.90, 12, (es_speaker_range){0});
     for (int i = 0; i < n; i++) CHECK(label[i] == labels.x[i], "%s: vector %d is of %d, expected %g", file, i, label[i], labels.x[i]);
     /* Slots to clusters, and turns. */
     double *mean = malloc((size_t)K * (size_t)d * sizeof *mean), *score = malloc(3 * (size_t)K * sizeof *score);
@@ -149,7 +149,7 @@ static void whole(const char *file)
     }
     es_turn *t = NULL;
     size_t n_turns = 0;
-    CHECK_INT(es_windows_turns(&t, &n_turns, cls, cluster, count, C, STEP, K, 0, INT64_MAX), 0);
+    n_turns = turns_of(&t, cls, cluster, count, C, STEP, K);
     CHECK(n_turns >= turns.dim[0], "%s: %zu turns, expected %zu", file, n_turns, turns.dim[0]);
     for (size_t i = 0; i < turns.dim[0] && i < n_turns; i++) {
         const double *w = turns.x + 3 * i;
@@ -260,12 +260,14 @@ static void community_1(void)
     int32_t *label = malloc((size_t)n * sizeof *label);
     int S = 0;
     for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * ES_PLDA_IN, x + (size_t)i * ES_PLDA_IN, ES_PLDA_IN);
-    CHECK_INT(es_cluster_link(merges, unit, n, ES_PLDA_IN), 0);
-    CHECK_INT(es_cluster_cut(label, merges, n, 0.6), 0);
+    link_all(merges, unit, n, ES_PLDA_IN);
+    cut_all(label, merges, n, 0.6);
     CHECK(first && same_labels(label, first, n), "the initial labels differ");
     for (int i = 0; i < n; i++) S = label[i] >= S ? label[i] + 1 : S;
     double *q = malloc((size_t)n * (size_t)S * sizeof *q), *pi = malloc((size_t)S * sizeof *pi);
-    int rounds = es_vbx(q, pi, f, label, n, S, plda.psi, 0.07, 0.8);
+    es_work work = work_of(es_vbx_bytes(n, S));
+    int rounds = es_vbx(q, pi, f, label, n, S, plda.psi, 0.07, 0.8, &work);
+    work_done(&work);
     CHECK_INT(rounds, elbo.dim[0]);
     worst = 0;
     for (int i = 0; i < n; i++)
@@ -276,10 +278,16 @@ static void community_1(void)
         }
     CHECK(worst < 1e-4, "a posterior is off by %.3g", worst);
     /* Centroids, assignment. */
-    double *mean = NULL, *score;
-    int K;
+    const es_speaker_range any = {0};
+    double *mean = malloc((size_t)es_cluster_vbx_most(n, S, any) * ES_PLDA_IN * sizeof *mean), *score;
     bool constrained;
-    CHECK_INT(es_cluster_vbx(&mean, &K, &constrained, &plda, x, n, (es_speaker_range){0}), 0);
+    work = work_of(es_cluster_vbx_labels_bytes(n));
+    CHECK_INT(es_cluster_vbx_labels(label, x, n, any, &work), S);
+    CHECK(same_labels(label, first, n), "the initial labels differ");
+    work_done(&work);
+    work = work_of(es_cluster_vbx_bytes(n, S, any));
+    int K = es_cluster_vbx(mean, &constrained, &plda, x, label, n, S, any, &work);
+    work_done(&work);
     CHECK(constrained, "the number of speakers was forced");
     score = malloc(3 * (size_t)K * sizeof *score);
     int32_t *mine = malloc((size_t)C * 3 * sizeof *mine);
@@ -318,7 +326,7 @@ static void community_1(void)
     int map[64];
     size_t read = 0;
     memset(map, -1, sizeof map);
-    CHECK_INT(es_windows_turns(&t, &n_turns, cls, cluster, count, C, STEP, K, 0, INT64_MAX), 0);
+    n_turns = turns_of(&t, cls, cluster, count, C, STEP, K);
     while (rttm && fgets(line, sizeof line, rttm)) {
         if (sscanf(line, "SPEAKER %*s %*s %lf %lf %*s %*s SPEAKER_%63s", &start, &length, name) != 3) continue;
         int who = atoi(name), found = -1;
@@ -355,20 +363,20 @@ static void made_speakers(void)
         for (int k = 0; k < speakers[s]; k++) es_noise_fill(&noise, centre[k], D, 1);
         for (int i = 0; i < n; i++)
             for (int d = 0; d < D; d++) x[i * D + d] = centre[i % speakers[s]][d] + (float)(0.25 * es_noise_normal(&noise));
-        CHECK_INT(es_cluster_vectors(label, x, n, D, 0.9, 12, (es_speaker_range){0}), speakers[s]);
+        CHECK_INT(cluster_all(label, x, n, D, 0.9, 12, (es_speaker_range){0}), speakers[s]);
         for (int i = 0; i < n; i++) CHECK(label[i] == label[i % speakers[s]], "vector %d of %d speakers", i, speakers[s]);
         for (int i = 0; i < n; i++) memcpy(y + (n - 1 - i) * D, x + i * D, D * sizeof *x);
-        es_cluster_vectors(other, y, n, D, 0.9, 12, (es_speaker_range){0});
+        cluster_all(other, y, n, D, 0.9, 12, (es_speaker_range){0});
         for (int i = 0; i < n; i++) as_double[i] = other[n - 1 - i];
         CHECK(same_labels(label, as_double, n), "another order of %d speakers, another result", speakers[s]);
     }
     /* Told how many: three where five were found, and more than there are vectors. */
     es_noise noise = {9};
     for (int i = 0; i < 100 * D; i++) x[i] = (float)es_noise_normal(&noise) * 0.3f + (i / D % 5 == i % D % 5 ? 2.0f : 0);
-    CHECK_INT(es_cluster_vectors(label, x, 100, D, 0.9, 12, (es_speaker_range){.least = 3, .most = 3}), 3);
-    CHECK_INT(es_cluster_vectors(label, x, 100, D, 0.9, 12, (es_speaker_range){.least = 1, .most = 1}), 1);
-    CHECK(es_cluster_vectors(label, x, 2, D, 0.9, 12, (es_speaker_range){.least = 7, .most = 7}) <= 2, "more speakers than vectors");
-    CHECK_INT(es_cluster_vectors(label, x, 1, D, 0.9, 12, (es_speaker_range){0}), 1);
+    CHECK_INT(cluster_all(label, x, 100, D, 0.9, 12, (es_speaker_range){.least = 3, .most = 3}), 3);
+    CHECK_INT(cluster_all(label, x, 100, D, 0.9, 12, (es_speaker_range){.least = 1, .most = 1}), 1);
+    CHECK(cluster_all(label, x, 2, D, 0.9, 12, (es_speaker_range){.least = 7, .most = 7}) <= 2, "more speakers than vectors");
+    CHECK_INT(cluster_all(label, x, 1, D, 0.9, 12, (es_speaker_range){0}), 1);
     free(x), free(y);
 }
 

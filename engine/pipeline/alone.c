@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/account.h"
 #include "pipeline/voiceprint.h"
 #include "speech/enroll.h"
-#include "speech/speakers.h"
 #include "speech/windows.h"
 
 enum { SLOTS = ES_WINDOW_SLOTS, ASKED_EVERY = 16, LEAST_PIECES = 2 };
@@ -70,7 +70,7 @@ static int turns_of_one(es_turn **turns, size_t *n, const es_diarize_windows *w,
         for (int q = 0; q < SLOTS; q++) cluster[c * SLOTS + q] = active[q] ? 0 : ES_NO_CLUSTER;
     }
     for (int64_t g = 0; g < grid; g++) count[g] = count[g] > 0;
-    if (!rc) rc = es_windows_turns(turns, n, w->classes, cluster, count, w->n, w->step, 1, 1, w->samples * 125 / 2);
+    if (!rc) rc = es_account_turns(turns, n, w, cluster, count, 1, 1);
     free(cluster);
     return rc;
 }
@@ -138,14 +138,9 @@ static int fill(es_diarization *out, const work *k, const es_turn *turns, size_t
         if (es_identify_unit(unit, k->vectors + i * v.width, v.width))
             for (int c = 0; c < v.width; c++) v.rows[c] += unit[c] / (float)k->n;
     free(unit);
-    out->n_speakers = 1;
     if (named_apart) out->voices = v;
     else out->centers = v; /* owned by out from here on */
-    out->alone_ms = calloc(2, sizeof *out->alone_ms);
-    if (rc || !out->alone_ms || es_speakers_alone(out->alone_ms, turns, n, 1) ||
-        es_speakers_spoken(&out->turns, &out->n_turns, turns, n) ||
-        es_speakers_spoken(&out->exclusive, &out->n_exclusive, turns, n) ||
-        es_speakers_heard(&out->speech, &out->n_speech, k->w->classes, k->w->n, k->w->step, k->w->samples))
+    if (rc || es_account_speakers(out, 1, turns, n, turns, n) || es_account_heard(&out->speech, &out->n_speech, k->w))
         return es_fail(err, ES_ENOMEM, "cannot allocate the turns of one speaker");
     return ES_OK;
 }

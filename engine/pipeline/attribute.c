@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/account.h"
 #include "speech/said.h"
 #include "text/unicode.h"
 
@@ -105,12 +106,15 @@ int es_attribute(es_transcript *t, const es_diarization *who, const es_bpe *b, e
 {
     es_transcript to = {.language_probability = t->language_probability};
     size_t n = 0, at = 0;
+    es_work work = {0};
     es_said *said;
     int rc;
 
     if (!who->n_speakers || !who->n_exclusive || !t->n_segments) return ES_OK;
     said = gather(t, &n);
-    rc = said ? es_said_by(said, n, who->exclusive, who->n_exclusive, who->n_speakers) : -1;
+    rc = said ? es_account_work(&work, es_said_bytes(n, who->n_speakers)) : -1;
+    if (!rc) es_said_by(said, n, who->exclusive, who->n_exclusive, who->n_speakers, &work);
+    es_account_free(&work);
     memcpy(to.language, t->language, sizeof to.language);
     for (size_t i = 0; i < t->n_segments && !rc; i++) {
         const es_segment *s = &t->segments[i];

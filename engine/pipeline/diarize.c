@@ -19,6 +19,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "pipeline/account.h"
 #include "speech/speakers.h"
 #include "speech/windows.h"
 
@@ -160,28 +161,48 @@ static int gather(work *k, es_err *err)
     return ES_OK;
 }
 
+/* Vectors into labels [n], and the means of their clusters: by linkage. */
+static int link_vectors(work *k, int32_t *label)
+{
+    int width = k->w->width, least = (int)lrint((double)MIN_SIZE * ES_RATE / (double)k->w->step);
+    es_work room;
+
+    if (k->n > ES_CLUSTER_EXACT)
+        say(k, "the recording is so long that its voices are told apart in two levels; bench/bench_cluster says what that changes");
+    if (es_account_work(&room, es_cluster_vectors_bytes(k->n, width))) return -1;
+    k->K = es_cluster_vectors(label, k->x, k->n, width, k->c->threshold, least > 1 ? least : 1, k->o->speakers, &room);
+    es_account_free(&room);
+    k->centre = malloc((size_t)k->K * (size_t)width * sizeof *k->centre);
+    if (k->centre) es_cluster_means(k->centre, k->x, label, k->n, width, k->K);
+    return k->centre ? 0 : -1;
+}
+
+/* The same by PLDA and VBx. */
+static int weigh_vectors(work *k, int32_t *label, const es_plda *plda)
+{
+    es_work room;
+
+    assert(k->w->width == ES_PLDA_IN); /* es_diarize_check() */
+    if (k->n < FEW_VECTORS && !k->o->speakers.least && !k->o->speakers.most)
+        say(k, "the recording is short for community-1, which then tends to find one speaker; --speakers N or --diarization 3.1 may "
+               "know better");
+    if (es_account_work(&room, es_cluster_vbx_labels_bytes(k->n))) return -1;
+    int S = es_cluster_vbx_labels(label, k->x, k->n, k->o->speakers, &room);
+    es_account_free(&room);
+    k->centre = malloc((size_t)es_cluster_vbx_most(k->n, S, k->o->speakers) * ES_PLDA_IN * sizeof *k->centre);
+    if (!k->centre || es_account_work(&room, es_cluster_vbx_bytes(k->n, S, k->o->speakers))) return -1;
+    k->K = es_cluster_vbx(k->centre, &k->constrained, plda, k->x, label, k->n, S, k->o->speakers, &room);
+    es_account_free(&room);
+    return 0;
+}
+
 static int cluster_vectors(work *k, const es_plda *plda, es_err *err)
 {
-    int width = k->w->width, rc = 0;
-    int32_t *label = NULL;
+    int32_t *label = malloc((size_t)k->n * sizeof *label);
+    int rc = -1;
 
     k->constrained = k->c->constrained;
-    if (k->c->plda) {
-        assert(width == ES_PLDA_IN); /* es_diarize_check() */
-        if (k->n < FEW_VECTORS && !k->o->speakers.least && !k->o->speakers.most)
-            say(k, "the recording is short for community-1, which then tends to find one speaker; --speakers N or --diarization 3.1 may "
-                   "know better");
-        rc = es_cluster_vbx(&k->centre, &k->K, &k->constrained, plda, k->x, k->n, k->o->speakers);
-    } else {
-        int least = (int)lrint((double)MIN_SIZE * ES_RATE / (double)k->w->step);
-        if (k->n > ES_CLUSTER_EXACT)
-            say(k, "the recording is so long that its voices are told apart in two levels; bench/bench_cluster says what that changes");
-        label = malloc((size_t)k->n * sizeof *label);
-        k->K = label ? es_cluster_vectors(label, k->x, k->n, width, k->c->threshold, least > 1 ? least : 1, k->o->speakers) : -1;
-        k->centre = k->K > 0 ? malloc((size_t)k->K * (size_t)width * sizeof *k->centre) : NULL;
-        if (k->centre) es_cluster_means(k->centre, k->x, label, k->n, width, k->K);
-        else rc = -1;
-    }
+    if (label) rc = k->c->plda ? weigh_vectors(k, label, plda) : link_vectors(k, label);
     free(label);
     return rc ? es_fail(err, ES_ENOMEM, "cannot allocate the memory to tell %d voices apart", k->n) : ES_OK;
 }
@@ -233,11 +254,8 @@ static int assign(work *k, es_err *err)
 
 static int turns_of(work *k, es_turn **turns, size_t *n, int most, es_err *err)
 {
-    const es_diarize_windows *w = k->w;
-    int64_t us = w->samples * 125 / 2; /* 1,000,000 / 16,000 */
-
-    if (es_windows_turns(turns, n, w->classes, k->cluster, k->count, w->n, w->step, k->K, most, us))
-        return es_fail(err, ES_ENOMEM, "cannot allocate the turns of %lld windows", (long long)w->n);
+    if (es_account_turns(turns, n, k->w, k->cluster, k->count, k->K, most))
+        return es_fail(err, ES_ENOMEM, "cannot allocate the turns of %lld windows", (long long)k->w->n);
     return ES_OK;
 }
 
@@ -251,14 +269,10 @@ static int write_speakers(es_diarization *out, const work *k, es_turn *turns, si
     if (order) {
         es_speakers_renumber(turns, n, order);
         es_speakers_renumber(exclusive, m, order);
-        out->n_speakers = found;
-        out->alone_ms = calloc((size_t)found + 1, sizeof *out->alone_ms);
         out->centers = (es_vectors){.space = models->space, .width = k->w->width, .n = (size_t)found};
         out->centers.rows = malloc((size_t)found * d * sizeof(float) + 1);
     }
-    if (!order || !out->alone_ms || !out->centers.rows || es_speakers_alone(out->alone_ms, turns, n, found) ||
-        es_speakers_spoken(&out->turns, &out->n_turns, turns, n) ||
-        es_speakers_spoken(&out->exclusive, &out->n_exclusive, exclusive, m))
+    if (!order || !out->centers.rows || es_account_speakers(out, found, turns, n, exclusive, m))
         rc = es_fail(err, ES_ENOMEM, "cannot allocate the turns of %d speakers", k->K);
     for (int j = 0; j < k->K && rc == ES_OK; j++)
         for (size_t i = 0; i < d && order[j] >= 0; i++)
@@ -291,7 +305,7 @@ int es_diarize_conclude(es_diarization *out, const es_diarize_windows *w, const 
     int rc = choose(&k.c, network_of(m), m->plda != NULL, o, err);
 
     if (rc != ES_OK || !es_diarize_anyone(w)) return rc;
-    if (es_speakers_heard(&out->speech, &out->n_speech, w->classes, w->n, w->step, w->samples) || !(k.count = malloc(grid + 1)))
+    if (es_account_heard(&out->speech, &out->n_speech, w) || !(k.count = malloc(grid + 1)))
         rc = es_fail(err, ES_ENOMEM, "cannot allocate the speech of %lld windows", (long long)w->n);
     if (rc != ES_OK || !w->n_vectors || !es_windows_speakers(k.count, w->classes, w->n, w->step, o->speakers.most)) goto out;
     rc = gather(&k, err);

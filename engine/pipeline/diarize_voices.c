@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "audio/front.h"
-#include "speech/speakers.h"
+#include "pipeline/account.h"
 
 enum { PIECE = 3 * ES_RATE, LEAST = 4 * ES_RATE / 10, MOST_PIECES = 20 };
 
@@ -36,7 +36,7 @@ static int alone_turns(es_turn **out, size_t *n, const es_diarization *d)
     *out = NULL, *n = 0;
     for (size_t i = 0; i < d->n_turns && !rc; i++)
         turns[i] = (es_turn){d->turns[i].start_ms * 1000, d->turns[i].end_ms * 1000, d->turns[i].speaker};
-    if (!rc) rc = es_speakers_alone_turns(out, n, turns, d->n_turns);
+    if (!rc) rc = es_account_alone(out, n, turns, d->n_turns);
     free(turns);
     if (!rc && *n) qsort(*out, *n, sizeof **out, by_speaker_and_length);
     return rc;

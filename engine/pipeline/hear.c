@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/account.h"
 #include "pipeline/alone.h"
 #include "pipeline/attribute.h"
 #include "pipeline/plda.h"
-#include "speech/speakers.h"
 
 struct es_hear {
     es_session *session;
@@ -154,7 +154,7 @@ int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_d
     r->made.by[ES_STAGE_SEGMENTATION] = es_session_maker(h->session, ES_STAGE_SEGMENTATION);
     if (!h->diarizes) { /* only where there is speech */
         rc = es_diarize_segment(&w, &h->models, sound, &o, err);
-        if (rc == ES_OK && es_speakers_heard(&r->who.speech, &r->who.n_speech, w.classes, w.n, w.step, w.samples))
+        if (rc == ES_OK && es_account_heard(&r->who.speech, &r->who.n_speech, &w))
             rc = es_fail(err, ES_ENOMEM, "cannot allocate the speech of %lld windows", (long long)w.n);
         es_diarize_windows_done(&w);
         return rc;

@@ -21,6 +21,7 @@
 #include "audio/front.h"
 #include "base/log.h"
 #include "media/decode.h"
+#include "pipeline/account.h"
 #include "pipeline/packs.h"
 #include "runtime/arena.h"
 #include "speech/enroll.h"
@@ -347,15 +348,16 @@ static int take_mean(const taking *t, float *mean, es_err *err)
     int64_t *from = malloc(((size_t)n + 1) * sizeof *from);
     float *pieces = malloc(((size_t)n + 1) * (size_t)width * sizeof *pieces);
     es_enrolled how = ES_ENROLLED_OK;
+    es_work work = {0};
     double share = 0;
-    int rc = from && pieces ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory for the voice in %s", t->shown);
+    int rc = from && pieces && !es_account_work(&work, es_enroll_mean_bytes(n, width)) ? ES_OK : es_fail(err, ES_ENOMEM, "not enough memory for the voice in %s", t->shown);
 
     if (rc == ES_OK) {
         es_enroll_pieces(from, t->n_speech);
         rc = es_voiceprint_pieces(t->v->network, pieces, t->speech, t->n_speech, from, n, err);
     }
-    if (rc == ES_OK && es_enroll_mean(mean, &how, &share, &left_out, pieces, n, width, rule))
-        rc = es_fail(err, ES_ENOMEM, "not enough memory for the voice in %s", t->shown);
+    if (rc == ES_OK) es_enroll_mean(mean, &how, &share, &left_out, pieces, n, width, rule, &work);
+    es_account_free(&work);
     if (rc == ES_OK && how == ES_ENROLLED_TWO)
         rc = es_fail(
             err, ES_EARG,

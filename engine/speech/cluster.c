@@ -207,26 +207,30 @@ static void close_up(linkage *l, int32_t *at)
     l->places = n;
 }
 
-/* x: at first means of x_size[i] vectors each (NULL: one). */
-static int link_sized(es_merge *merges, const double *x, const int32_t *x_size, int n, int d)
+static int width_of(int d)
 {
-    linkage l = {.n = n, .d = d, .places = n, .width = (d + STRIDE - 1) / STRIDE * STRIDE};
-    size_t count = (size_t)n;
-    int32_t *room;
-    int rc = -1;
+    return (d + STRIDE - 1) / STRIDE * STRIDE;
+}
 
-    if (n < 2) return 0;
-    l.mean = malloc(count * (size_t)d * sizeof *l.mean);
-    l.rough = calloc(count * (size_t)l.width, sizeof *l.rough);
-    l.square = malloc(count * sizeof *l.square);
-    l.node = malloc(count * sizeof *l.node);
-    l.size = malloc(count * sizeof *l.size);
-    l.near = malloc(count * sizeof *l.near);
-    l.dist = malloc(count * sizeof *l.dist);
-    l.stale = malloc(count * sizeof *l.stale);
-    room = malloc(count * sizeof *room);
-    if (!l.mean || !l.rough || !l.square || !l.node || !l.size || !l.near || !l.dist || !l.stale || !room) goto out;
+/* x: at first means of x_size[i] vectors each (NULL: one). */
+static void link_sized(es_merge *merges, const double *x, const int32_t *x_size, int n, int d, es_work *work)
+{
+    linkage l = {.n = n, .d = d, .places = n, .width = width_of(d)};
+    size_t count = (size_t)n, mark = work->used;
+    int32_t *room;
+
+    if (n < 2) return;
+    l.mean = es_work_take(work, count * (size_t)d, sizeof *l.mean);
+    l.rough = es_work_take(work, count * (size_t)l.width, sizeof *l.rough);
+    l.square = es_work_take(work, count, sizeof *l.square);
+    l.node = es_work_take(work, count, sizeof *l.node);
+    l.size = es_work_take(work, count, sizeof *l.size);
+    l.near = es_work_take(work, count, sizeof *l.near);
+    l.dist = es_work_take(work, count, sizeof *l.dist);
+    l.stale = es_work_take(work, count, sizeof *l.stale);
+    room = es_work_take(work, count, sizeof *room);
     memcpy(l.mean, x, count * (size_t)d * sizeof *l.mean);
+    memset(l.rough, 0, count * (size_t)l.width * sizeof *l.rough);
     for (int i = 0; i < n; i++) {
         l.node[i] = i, l.size[i] = x_size ? x_size[i] : 1;
         refresh_rough(&l, i);
@@ -236,23 +240,21 @@ static int link_sized(es_merge *merges, const double *x, const int32_t *x_size, 
         if (n - t < 3 * l.places / 4) close_up(&l, room);
         merge(&l, &merges[t], nearest(&l), t);
     }
-    rc = 0;
-out:
-    free(l.mean);
-    free(l.rough);
-    free(l.square);
-    free(l.node);
-    free(l.size);
-    free(l.near);
-    free(l.dist);
-    free(l.stale);
-    free(room);
-    return rc;
+    es_work_drop(work, mark);
 }
 
-int es_cluster_link(es_merge *merges, const double *x, int n, int d)
+size_t es_cluster_link_bytes(int n, int d)
 {
-    return link_sized(merges, x, NULL, n, d);
+    size_t count = (size_t)n;
+
+    return es_work_bytes(count * (size_t)d, sizeof(double)) + es_work_bytes(count * (size_t)width_of(d), sizeof(float)) +
+           es_work_bytes(count, sizeof(float)) + 4 * es_work_bytes(count, sizeof(int32_t)) + es_work_bytes(count, sizeof(double)) +
+           es_work_bytes(count, sizeof(bool));
+}
+
+void es_cluster_link(es_merge *merges, const double *x, int n, int d, es_work *work)
+{
+    link_sized(merges, x, NULL, n, d, work);
 }
 
 /* ---- two levels ---- */
@@ -274,16 +276,18 @@ static void graft(forest *f, es_merge m, int32_t a, int32_t b)
 }
 
 /* Links vectors first .. first + n and keeps the clusters that hold together within t. */
-static int plant(forest *f, const double *x, int first, int n, double t)
+static void plant(forest *f, const double *x, int first, int n, double t, es_work *work)
 {
-    es_merge *merges = malloc((size_t)n * sizeof *merges);
-    double *top = malloc((size_t)n * sizeof *top);
-    int32_t *node = malloc(2 * (size_t)n * sizeof *node), *tree = malloc(2 * (size_t)n * sizeof *tree);
-    int rc = merges && top && node && tree ? link_sized(merges, x + (size_t)first * (size_t)f->d, NULL, n, f->d) : -1;
+    size_t mark = work->used;
+    es_merge *merges = es_work_take(work, (size_t)n, sizeof *merges);
+    double *top = es_work_take(work, (size_t)n, sizeof *top);
+    int32_t *node = es_work_take(work, 2 * (size_t)n, sizeof *node);
+    int32_t *tree = es_work_take(work, 2 * (size_t)n, sizeof *tree); /* the one a node belongs to */
 
-    for (int i = 0; i < n && !rc; i++) node[i] = first + i;
-    for (int i = 0; i < 2 * n - 1 && !rc; i++) tree[i] = -1; /* the tree a node belongs to */
-    for (int i = 0; i < n - 1 && !rc; i++) {
+    link_sized(merges, x + (size_t)first * (size_t)f->d, NULL, n, f->d, work);
+    for (int i = 0; i < n; i++) node[i] = first + i;
+    for (int i = 0; i < 2 * n - 1; i++) tree[i] = -1;
+    for (int i = 0; i < n - 1; i++) {
         int32_t a = merges[i].a, b = merges[i].b;
         top[i] = merges[i].height;
         if (a >= n) top[i] = fmax(top[i], top[a - n]);
@@ -293,7 +297,7 @@ static int plant(forest *f, const double *x, int first, int n, double t)
         graft(f, merges[i], node[a], node[b]);
     }
     /* From the last merge down: a node that was kept belongs to its parent's tree, or begins one. */
-    for (int v = 2 * n - 2; v >= 0 && !rc; v--) {
+    for (int v = 2 * n - 2; v >= 0; v--) {
         if (v >= n && top[v - n] > t) continue;
         if (tree[v] < 0) {
             tree[v] = f->n_roots;
@@ -309,55 +313,65 @@ static int plant(forest *f, const double *x, int first, int n, double t)
             for (int c = 0; c < f->d; c++) m[c] += x[(size_t)(first + v) * (size_t)f->d + (size_t)c] / f->size[tree[v]];
         }
     }
-    free(merges), free(top), free(node), free(tree);
-    return rc;
+    es_work_drop(work, mark);
+}
+
+static size_t plant_bytes(int n, int d)
+{
+    return es_work_bytes((size_t)n, sizeof(es_merge)) + es_work_bytes((size_t)n, sizeof(double)) +
+           2 * es_work_bytes(2 * (size_t)n, sizeof(int32_t)) + es_cluster_link_bytes(n, d);
 }
 
 /* As es_cluster_link, of parts of at most `part` vectors first and of their clusters then. */
-static int link_parts(es_merge *merges, const double *x, int n, int d, double t, int part)
+static void link_parts(es_merge *merges, const double *x, int n, int d, double t, int part, es_work *work)
 {
+    size_t mark = work->used;
     forest f = {.merges = merges, .n = n, .d = d};
-    int parts = (n + part - 1) / part, below, rc = 0;
-    es_merge *last = NULL;
+    int parts = (n + part - 1) / part, below;
+    es_merge *last;
 
-    f.mean = malloc((size_t)n * (size_t)d * sizeof *f.mean);
-    f.root = malloc((size_t)n * sizeof *f.root);
-    f.size = malloc((size_t)n * sizeof *f.size);
-    if (!f.mean || !f.root || !f.size) rc = -1;
-    for (int i = 0; i < parts && !rc; i++) {
+    f.mean = es_work_take(work, (size_t)n * (size_t)d, sizeof *f.mean);
+    f.root = es_work_take(work, (size_t)n, sizeof *f.root);
+    f.size = es_work_take(work, (size_t)n, sizeof *f.size);
+    for (int i = 0; i < parts; i++) {
         int first = (int)((int64_t)n * i / parts), end = (int)((int64_t)n * (i + 1) / parts);
-        rc = plant(&f, x, first, end - first, t / 2);
+        plant(&f, x, first, end - first, t / 2, work);
     }
     below = f.n_merges;
-    last = rc ? NULL : malloc((size_t)f.n_roots * sizeof *last);
-    if (!last || link_sized(last, f.mean, f.size, f.n_roots, d)) rc = -1;
-    for (int i = 0; i < f.n_roots - 1 && !rc; i++) {
+    last = es_work_take(work, (size_t)f.n_roots, sizeof *last);
+    link_sized(last, f.mean, f.size, f.n_roots, d, work);
+    for (int i = 0; i < f.n_roots - 1; i++) {
         int32_t a = last[i].a, b = last[i].b;
         graft(&f, last[i], a < f.n_roots ? f.root[a] : n + below + a - f.n_roots, b < f.n_roots ? f.root[b] : n + below + b - f.n_roots);
     }
-    free(f.mean), free(f.root), free(f.size), free(last);
-    return rc;
+    es_work_drop(work, mark);
+}
+
+/* As if no part brought any two vectors together. */
+static size_t link_parts_bytes(int n, int d, int part)
+{
+    return es_work_bytes((size_t)n * (size_t)d, sizeof(double)) + 2 * es_work_bytes((size_t)n, sizeof(int32_t)) +
+           es_work_larger(plant_bytes(part, d), es_work_bytes((size_t)n, sizeof(es_merge)) + es_cluster_link_bytes(n, d));
 }
 
 /* ---- cutting the tree ---- */
 
 /* By heights [n - 1] of the caller's. Walks without recursion: a chain of merges is as deep as it is long. On the stack a
  * node v is to be visited; ~v is a leaf that gets a number of its own, after its parent's inner children. */
-static int cut_at(int32_t *label, const es_merge *merges, const double *height, int n, double t)
+static void cut_at(int32_t *label, const es_merge *merges, const double *height, int n, double t, es_work *work)
 {
-    double *most = malloc((size_t)n * sizeof *most);
-    int32_t *stack = malloc(4 * (size_t)n * sizeof *stack), next = 0;
-    size_t depth = 0;
-    int rc = most && stack ? 0 : -1;
+    size_t depth = 0, mark = work->used;
+    double *most = es_work_take(work, (size_t)n, sizeof *most);
+    int32_t *stack = es_work_take(work, 4 * (size_t)n, sizeof *stack), next = 0;
 
-    if (n == 1 && !rc) label[0] = 0;
-    for (int i = 0; i < n - 1 && !rc; i++) {
+    if (n == 1) label[0] = 0;
+    for (int i = 0; i < n - 1; i++) {
         most[i] = height[i];
         if (merges[i].a >= n) most[i] = fmax(most[i], most[merges[i].a - n]);
         if (merges[i].b >= n) most[i] = fmax(most[i], most[merges[i].b - n]);
     }
-    if (n > 1 && !rc) stack[depth++] = 2 * n - 2;
-    while (depth && !rc) {
+    if (n > 1) stack[depth++] = 2 * n - 2;
+    while (depth) {
         int32_t v = stack[--depth];
         if (v < 0) {
             label[~v] = next++;
@@ -384,20 +398,27 @@ static int cut_at(int32_t *label, const es_merge *merges, const double *height, 
         }
         next++;
     }
-    free(most);
-    free(stack);
-    return rc;
+    es_work_drop(work, mark);
 }
 
-int es_cluster_cut(int32_t *label, const es_merge *merges, int n, double t)
+static size_t cut_at_bytes(int n)
 {
-    double *height = malloc((size_t)n * sizeof *height);
-    int rc = -1;
+    return es_work_bytes((size_t)n, sizeof(double)) + es_work_bytes(4 * (size_t)n, sizeof(int32_t));
+}
 
-    for (int i = 0; height && i < n - 1; i++) height[i] = merges[i].height;
-    if (height) rc = cut_at(label, merges, height, n, t);
-    free(height);
-    return rc;
+size_t es_cluster_cut_bytes(int n)
+{
+    return es_work_bytes((size_t)n, sizeof(double)) + cut_at_bytes(n);
+}
+
+void es_cluster_cut(int32_t *label, const es_merge *merges, int n, double t, es_work *work)
+{
+    size_t mark = work->used;
+    double *height = es_work_take(work, (size_t)n, sizeof *height);
+
+    for (int i = 0; i < n - 1; i++) height[i] = merges[i].height;
+    cut_at(label, merges, height, n, t, work);
+    es_work_drop(work, mark);
 }
 
 /* ---- clusters of a speaker's size ---- */
@@ -434,31 +455,34 @@ static int nearer(const void *a, const void *b)
 }
 
 /* Another cut, nearest to t, that gives `target` large clusters, or as near to it as one comes. */
-static int cut_for(int32_t *label, const es_merge *merges, int n, double t, int least, int target, int32_t *size)
+static void cut_for(int32_t *label, const es_merge *merges, int n, double t, int least, int target, int32_t *size, es_work *work)
 {
-    double *order = malloc((size_t)n * sizeof *order);
-    by_distance *by = malloc((size_t)n * sizeof *by);
-    int32_t *trial = malloc((size_t)n * sizeof *trial);
-    int best = count_large(label, n, least, size), rc = order && by && trial ? 0 : -1;
+    size_t mark = work->used;
+    double *order = es_work_take(work, (size_t)n, sizeof *order);
+    by_distance *by = es_work_take(work, (size_t)n, sizeof *by);
+    int32_t *trial = es_work_take(work, (size_t)n, sizeof *trial);
+    int best = count_large(label, n, least, size);
 
-    for (int i = 0; i < n - 1 && !rc; i++) {
+    for (int i = 0; i < n - 1; i++) {
         order[i] = i;
         by[i] = (by_distance){.off = fabs(merges[i].height - t), .at = i};
     }
-    if (!rc && n > 1) qsort(by, (size_t)n - 1, sizeof *by, nearer);
-    for (int i = 0; i < n - 1 && !rc && best != target; i++) {
+    if (n > 1) qsort(by, (size_t)n - 1, sizeof *by, nearer);
+    for (int i = 0; i < n - 1 && best != target; i++) {
         if (merges[by[i].at].size < least) continue;
-        rc = cut_at(trial, merges, order, n, by[i].at);
-        if (rc) break;
+        cut_at(trial, merges, order, n, by[i].at, work);
         int large = count_large(trial, n, least, size);
         if (abs(large - target) >= abs(best - target)) continue;
         best = large;
         memcpy(label, trial, (size_t)n * sizeof *trial);
     }
-    free(order);
-    free(by);
-    free(trial);
-    return rc;
+    es_work_drop(work, mark);
+}
+
+static size_t cut_for_bytes(int n)
+{
+    return es_work_bytes((size_t)n, sizeof(double)) + es_work_bytes((size_t)n, sizeof(by_distance)) +
+           es_work_bytes((size_t)n, sizeof(int32_t)) + cut_at_bytes(n);
 }
 
 static double dot(const double *a, const double *b, int d)
@@ -470,8 +494,9 @@ static double dot(const double *a, const double *b, int d)
 }
 
 /* Small clusters join the large one whose mean of unit vectors is nearest in cosine; the rest is renumbered in order. */
-static int join_small(int32_t *label, const double *x, int n, int d, int least, int32_t *size)
+static int join_small(int32_t *label, const double *x, int n, int d, int least, int32_t *size, es_work *work)
 {
+    size_t mark = work->used;
     int K = 0, kept = 0;
     double *mean;
     int32_t *to;
@@ -481,13 +506,9 @@ static int join_small(int32_t *label, const double *x, int n, int d, int least, 
         return 1;
     }
     for (int i = 0; i < n; i++) K = label[i] >= K ? label[i] + 1 : K;
-    mean = calloc((size_t)K * (size_t)d, sizeof *mean);
-    to = malloc((size_t)K * sizeof *to);
-    if (!mean || !to) {
-        free(mean);
-        free(to);
-        return -1;
-    }
+    mean = es_work_take(work, (size_t)K * (size_t)d, sizeof *mean);
+    to = es_work_take(work, (size_t)K, sizeof *to);
+    memset(mean, 0, (size_t)K * (size_t)d * sizeof *mean);
     for (int i = 0; i < n; i++)
         for (int c = 0; c < d; c++) mean[(size_t)label[i] * (size_t)d + (size_t)c] += x[(size_t)i * (size_t)d + (size_t)c];
     for (int k = 0; k < K; k++) {
@@ -505,41 +526,59 @@ static int join_small(int32_t *label, const double *x, int n, int d, int least, 
         }
     }
     for (int i = 0; i < n; i++) label[i] = to[label[i]];
-    free(mean);
-    free(to);
+    es_work_drop(work, mark);
     return kept;
 }
 
-int es_cluster_vectors(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range)
+static size_t join_small_bytes(int n, int d)
 {
-    return es_cluster_vectors_in(label, x, n, d, t, min_size, range, ES_CLUSTER_EXACT);
+    return es_work_bytes((size_t)n * (size_t)d, sizeof(double)) + es_work_bytes((size_t)n, sizeof(int32_t));
 }
 
-int es_cluster_vectors_in(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range, int exact)
+size_t es_cluster_vectors_bytes(int n, int d)
 {
-    int least = smallest(n, min_size), low = range.least > 0 ? range.least : 1, high = range.most > 0 ? range.most : n, K = -1;
-    double *unit = malloc((size_t)n * (size_t)d * sizeof *unit);
-    es_merge *merges = malloc((size_t)n * sizeof *merges);
-    int32_t *size = malloc((size_t)n * sizeof *size);
+    return es_cluster_vectors_in_bytes(n, d, ES_CLUSTER_EXACT);
+}
+
+int es_cluster_vectors(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range, es_work *work)
+{
+    return es_cluster_vectors_in(label, x, n, d, t, min_size, range, ES_CLUSTER_EXACT, work);
+}
+
+size_t es_cluster_vectors_in_bytes(int n, int d, int exact)
+{
+    size_t most = n > exact ? link_parts_bytes(n, d, exact) : es_cluster_link_bytes(n, d); /* of one step after the other */
+
+    most = es_work_larger(most, es_work_larger(es_cluster_cut_bytes(n), cut_for_bytes(n)));
+    most = es_work_larger(most, join_small_bytes(n, d));
+    return es_work_bytes((size_t)n * (size_t)d, sizeof(double)) + es_work_bytes((size_t)n, sizeof(es_merge)) +
+           es_work_bytes((size_t)n, sizeof(int32_t)) + most;
+}
+
+int es_cluster_vectors_in(int32_t *label, const float *x, int n, int d, double t, int min_size, es_speaker_range range, int exact,
+                          es_work *work)
+{
+    int least = smallest(n, min_size), low = range.least > 0 ? range.least : 1, high = range.most > 0 ? range.most : n, K;
+    size_t mark = work->used;
+    double *unit = es_work_take(work, (size_t)n * (size_t)d, sizeof *unit);
+    es_merge *merges = es_work_take(work, (size_t)n, sizeof *merges);
+    int32_t *size = es_work_take(work, (size_t)n, sizeof *size);
 
     low = low > n ? n : low;
     high = high > n ? n : high;
-    if (!unit || !merges || !size) goto out;
     if (n == 1 || high < 2) {
         memset(label, 0, (size_t)n * sizeof *label);
-        K = 1;
-        goto out;
+        es_work_drop(work, mark);
+        return 1;
     }
     for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * (size_t)d, x + (size_t)i * (size_t)d, d);
-    if (n > exact ? link_parts(merges, unit, n, d, t, exact) : es_cluster_link(merges, unit, n, d)) goto out;
-    if (es_cluster_cut(label, merges, n, t)) goto out;
+    if (n > exact) link_parts(merges, unit, n, d, t, exact, work);
+    else es_cluster_link(merges, unit, n, d, work);
+    es_cluster_cut(label, merges, n, t, work);
     int large = count_large(label, n, least, size), target = large < low ? low : large > high ? high : large;
-    if (target != large && cut_for(label, merges, n, t, least, target, size)) goto out;
-    K = join_small(label, unit, n, d, least, size);
-out:
-    free(unit);
-    free(merges);
-    free(size);
+    if (target != large) cut_for(label, merges, n, t, least, target, size, work);
+    K = join_small(label, unit, n, d, least, size, work);
+    es_work_drop(work, mark);
     return K;
 }
 

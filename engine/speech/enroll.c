@@ -176,13 +176,12 @@ int es_enroll_pieces(int64_t *from, int64_t n)
 }
 
 /* The share of pieces outside the largest cluster that is not a stray: 0 where all are one voice. */
-static double second_voice(const float *pieces, int n, int width, const es_identify_rule *rule, int32_t *label)
+static double second_voice(const float *pieces, int n, int width, const es_identify_rule *rule, int32_t *label, es_work *work)
 {
     double distance = sqrt(2 - 2 * rule->apart), share = 0;
     int size[64] = {0}, largest = 0;
-    int K = es_cluster_vectors(label, pieces, n, width, distance, 1, (es_speaker_range){0, 0});
+    int K = es_cluster_vectors(label, pieces, n, width, distance, 1, (es_speaker_range){0, 0}, work);
 
-    if (K < 0) return -1;
     for (int i = 0; i < n; i++)
         if (label[i] < 64) size[label[i]]++;
     for (int k = 1; k < K && k < 64; k++) largest = size[k] > size[largest] ? k : largest;
@@ -197,23 +196,27 @@ static double median(double *x, int n)
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
-int es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, const float *pieces, int n, int width,
-                   const es_identify_rule *rule)
+size_t es_enroll_mean_bytes(int n, int width)
 {
-    size_t W = (size_t)width;
-    double *unit = malloc((size_t)n * W * sizeof *unit), *sum = calloc(W, sizeof *sum);
-    double *like = malloc((size_t)n * sizeof *like), *work = malloc((size_t)n * sizeof *work);
-    int32_t *label = malloc((size_t)n * sizeof *label);
-    int rc = unit && sum && like && work && label ? 0 : -1, dropped = 0;
+    size_t N = (size_t)n, W = (size_t)width;
+
+    return es_work_bytes(N * W, sizeof(double)) + es_work_bytes(W, sizeof(double)) + 2 * es_work_bytes(N, sizeof(double)) +
+           es_work_bytes(N, sizeof(int32_t)) + es_cluster_vectors_bytes(n, width);
+}
+
+void es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, const float *pieces, int n, int width,
+                    const es_identify_rule *rule, es_work *work)
+{
+    size_t W = (size_t)width, mark = work->used;
+    double *unit = es_work_take(work, (size_t)n * W, sizeof *unit), *sum = es_work_take(work, W, sizeof *sum);
+    double *like = es_work_take(work, (size_t)n, sizeof *like), *off = es_work_take(work, (size_t)n, sizeof *off);
+    int32_t *label = es_work_take(work, (size_t)n, sizeof *label);
+    int dropped = 0;
     double length = 0;
 
-    *how = ES_ENROLLED_OK, *share = 0, *left_out = 0;
-    if (rc) goto out;
-    *share = second_voice(pieces, n, width, rule, label);
-    if (*share < 0) {
-        rc = -1;
-        goto out;
-    }
+    *how = ES_ENROLLED_OK, *left_out = 0;
+    for (size_t c = 0; c < W; c++) sum[c] = 0;
+    *share = second_voice(pieces, n, width, rule, label, work);
     if (*share > ES_ENROLL_SECOND) {
         *how = ES_ENROLLED_TWO;
         goto out;
@@ -231,10 +234,10 @@ int es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, 
         }
         like[i] = n > 1 && square > 0 ? dot / sqrt(square) : 1;
     }
-    memcpy(work, like, (size_t)n * sizeof *work);
-    double middle = median(work, n);
-    for (int i = 0; i < n; i++) work[i] = fabs(like[i] - middle);
-    double spread = 1.4826 * median(work, n), least = middle - 3 * fmax(spread, 0.02);
+    memcpy(off, like, (size_t)n * sizeof *off);
+    double middle = median(off, n);
+    for (int i = 0; i < n; i++) off[i] = fabs(like[i] - middle);
+    double spread = 1.4826 * median(off, n), least = middle - 3 * fmax(spread, 0.02);
     if (least < rule->same - rule->maybe)
         least = rule->same - rule->maybe; /* of pieces, which are shorter than clips */
     for (int i = 0; i < n; i++) {
@@ -252,6 +255,5 @@ int es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, 
     length = sqrt(length);
     for (size_t c = 0; c < W; c++) mean[c] = length > 0 ? (float)(sum[c] / length) : 0;
 out:
-    free(unit), free(sum), free(like), free(work), free(label);
-    return rc;
+    es_work_drop(work, mark);
 }

@@ -9,6 +9,7 @@
 #define ES_ENROLL_H
 
 #include "speech/identify.h"
+#include "speech/work.h"
 
 enum {
     ES_ENROLL_STEP = 40000,    /* samples between windows of the segmentation network: four look at each moment */
@@ -50,8 +51,9 @@ typedef enum es_enrolled {
     ES_ENROLLED_UNLIKE /* over a quarter of the pieces are unlike the rest */
 } es_enrolled;
 /* The mean of pieces [n, width], n > 0, as a vector of unit length; pieces unlike the rest are left out, *left_out says
- * how many. share: of the pieces that are the second voice's, or unlike the rest. -1 when memory is out. */
-int es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, const float *pieces, int n, int width,
-                   const es_identify_rule *rule);
+ * how many. share: of the pieces that are the second voice's, or unlike the rest. */
+void es_enroll_mean(float *mean, es_enrolled *how, double *share, int *left_out, const float *pieces, int n, int width,
+                    const es_identify_rule *rule, es_work *work);
+size_t es_enroll_mean_bytes(int n, int width);
 
 #endif

@@ -28,12 +28,11 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Mended times of the words. */
-static int mend(int64_t (*span)[2], const es_said *words, size_t n)
+/* Mended times of the words; length [n] is room. */
+static void mend(int64_t (*span)[2], int64_t *length, const es_said *words, size_t n)
 {
-    int64_t *length = malloc(n * sizeof *length), longest;
+    int64_t longest;
 
-    if (!length) return -1;
     for (size_t i = 0; i < n; i++) {
         span[i][0] = words[i].start_ms;
         span[i][1] = words[i].end_ms < words[i].start_ms + LEAST_MS ? words[i].start_ms + LEAST_MS : words[i].end_ms;
@@ -41,7 +40,6 @@ static int mend(int64_t (*span)[2], const es_said *words, size_t n)
     }
     qsort(length, n, sizeof *length, ascending);
     longest = 2 * length[n / 2] > LONG_MS ? 2 * length[n / 2] : LONG_MS;
-    free(length);
     for (size_t i = 0; i < n; i++) {
         bool first = i == 0 || words[i - 1].ends_sentence || words[i].start_ms - words[i - 1].end_ms >= GAP_MS;
         bool last = i + 1 == n || words[i].ends_sentence || words[i + 1].start_ms - words[i].end_ms >= GAP_MS;
@@ -49,7 +47,6 @@ static int mend(int64_t (*span)[2], const es_said *words, size_t n)
         if (first) span[i][0] = span[i][1] - longest;
         else span[i][1] = span[i][0] + longest;
     }
-    return 0;
 }
 
 /* The first turn that ends behind `at`; turns are apart and in order. */
@@ -89,38 +86,43 @@ static bool costs(double *cost, int64_t start, int64_t end, const es_spoken *tur
     return true;
 }
 
-int es_said_by(es_said *words, size_t n, const es_spoken *turns, size_t m, int speakers)
+size_t es_said_bytes(size_t n, int speakers)
 {
     size_t S = speakers > 0 ? (size_t)speakers : 0;
-    int64_t(*span)[2] = malloc((n + 1) * sizeof *span);
-    double *cost = malloc((S + 1) * sizeof *cost), *sum = calloc(S + 1, sizeof *sum);
-    int32_t *from = malloc((n * S + 1) * sizeof *from); /* whose the word before is on the best way to each speaker */
-    int rc = span && cost && sum && from ? 0 : -1;
+
+    return es_work_bytes(n, 2 * sizeof(int64_t)) + es_work_bytes(n, sizeof(int64_t)) + 2 * es_work_bytes(S, sizeof(double)) +
+           es_work_bytes(n * S, sizeof(int32_t));
+}
+
+void es_said_by(es_said *words, size_t n, const es_spoken *turns, size_t m, int speakers, es_work *work)
+{
+    size_t S = speakers > 0 ? (size_t)speakers : 0, mark = work->used, j = 0;
 
     for (size_t i = 0; i < n; i++) words[i].speaker = -1, words[i].unsupported = true;
-    if (rc == 0 && n && S && m) rc = mend(span, words, n);
-    for (size_t i = 0; i < n && S && m && !rc; i++) {
+    if (!n || !S || !m) return;
+    int64_t(*span)[2] = es_work_take(work, n, sizeof *span), *length = es_work_take(work, n, sizeof *length);
+    double *cost = es_work_take(work, S, sizeof *cost), *sum = es_work_take(work, S, sizeof *sum);
+    int32_t *from = es_work_take(work, n * S, sizeof *from); /* whose the word before is on the best way to each speaker */
+    mend(span, length, words, n);
+    for (size_t k = 0; k < S; k++) sum[k] = 0;
+    for (size_t i = 0; i < n; i++) {
         bool between = i && (words[i - 1].ends_sentence || words[i].start_ms - words[i - 1].end_ms >= GAP_MS);
         double change = between ? change_between : change_inside;
         size_t best = 0;
         words[i].unsupported = !costs(cost, span[i][0], span[i][1], turns, m, speakers);
-        for (size_t j = 1; j < S; j++)
-            if (sum[j] < sum[best]) best = j;
+        for (size_t k = 1; k < S; k++)
+            if (sum[k] < sum[best]) best = k;
         double cheapest = sum[best];
-        for (size_t j = 0; j < S; j++) {
-            bool changes = i && j != best && cheapest + change <= sum[j]; /* as late as it costs no more */
-            from[i * S + j] = (int32_t)(changes ? best : j);
-            sum[j] = (changes ? cheapest + change : sum[j]) + cost[j];
+        for (size_t k = 0; k < S; k++) {
+            bool changes = i && k != best && cheapest + change <= sum[k]; /* as late as it costs no more */
+            from[i * S + k] = (int32_t)(changes ? best : k);
+            sum[k] = (changes ? cheapest + change : sum[k]) + cost[k];
         }
     }
-    if (n && S && m && !rc) {
-        size_t j = 0;
-        for (size_t k = 1; k < S; k++)
-            if (sum[k] < sum[j]) j = k;
-        for (size_t i = n; i-- > 0; j = (size_t)from[i * S + j]) words[i].speaker = (int)j;
-    }
-    free(span), free(cost), free(sum), free(from);
-    return rc;
+    for (size_t k = 1; k < S; k++)
+        if (sum[k] < sum[j]) j = k;
+    for (size_t i = n; i-- > 0; j = (size_t)from[i * S + j]) words[i].speaker = (int)j;
+    es_work_drop(work, mark);
 }
 
 int es_said_meanwhile(const es_spoken *turns, size_t m, int64_t start_ms, int64_t end_ms, int speaker, size_t *from)

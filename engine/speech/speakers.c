@@ -44,18 +44,18 @@ static int by_time(const void *a, const void *b)
     return x->change - y->change;
 }
 
-int es_speakers_alone_turns(es_turn **out, size_t *m, const es_turn *turns, size_t n)
+size_t es_speakers_alone_turns_bytes(size_t n)
 {
-    edge *edges = malloc((2 * n + 1) * sizeof *edges);
-    es_turn *alone = malloc((2 * n + 1) * sizeof *alone);
+    return es_work_bytes(2 * n, sizeof(edge));
+}
+
+size_t es_speakers_alone_turns(es_turn *out, const es_turn *turns, size_t n, es_work *work)
+{
+    size_t mark = work->used, m = 0;
+    edge *edges = es_work_take(work, 2 * n, sizeof *edges);
     int64_t sum = 0; /* of the numbers of those who speak: with one of them, it is that one */
     int speaking = 0;
 
-    *out = NULL, *m = 0;
-    if (!edges || !alone) {
-        free(edges), free(alone);
-        return -1;
-    }
     for (size_t i = 0; i < n; i++) {
         edges[2 * i] = (edge){turns[i].start_us, turns[i].speaker, 1};
         edges[2 * i + 1] = (edge){turns[i].end_us, turns[i].speaker, -1};
@@ -63,40 +63,41 @@ int es_speakers_alone_turns(es_turn **out, size_t *m, const es_turn *turns, size
     if (n) qsort(edges, 2 * n, sizeof *edges, by_time);
     for (size_t i = 0; i < 2 * n; i++) {
         if (speaking == 1 && edges[i].at_us > edges[i - 1].at_us)
-            alone[(*m)++] = (es_turn){edges[i - 1].at_us, edges[i].at_us, (int)sum};
+            out[m++] = (es_turn){edges[i - 1].at_us, edges[i].at_us, (int)sum};
         speaking += edges[i].change;
         sum += edges[i].change * edges[i].speaker;
     }
-    free(edges);
-    *out = alone;
-    return 0;
+    es_work_drop(work, mark);
+    return m;
 }
 
-int es_speakers_alone(int64_t *alone_ms, const es_turn *turns, size_t n, int speakers)
+size_t es_speakers_alone_bytes(size_t n)
 {
-    es_turn *alone;
-    size_t m;
+    return es_work_bytes(2 * n, sizeof(es_turn)) + es_speakers_alone_turns_bytes(n);
+}
+
+void es_speakers_alone(int64_t *alone_ms, const es_turn *turns, size_t n, int speakers, es_work *work)
+{
+    size_t mark = work->used, m;
+    es_turn *alone = es_work_take(work, 2 * n, sizeof *alone);
 
     for (int s = 0; s < speakers; s++) alone_ms[s] = 0;
-    if (es_speakers_alone_turns(&alone, &m, turns, n)) return -1;
+    m = es_speakers_alone_turns(alone, turns, n, work);
     for (size_t i = 0; i < m; i++) alone_ms[alone[i].speaker] += alone[i].end_us - alone[i].start_us;
     for (int s = 0; s < speakers; s++) alone_ms[s] = (alone_ms[s] + 500) / 1000;
-    free(alone);
-    return 0;
+    es_work_drop(work, mark);
 }
 
-int es_speakers_spoken(es_spoken **out, size_t *m, const es_turn *turns, size_t n)
+size_t es_speakers_spoken(es_spoken *out, const es_turn *turns, size_t n)
 {
-    es_spoken *s = malloc((n + 1) * sizeof *s);
+    size_t m = 0;
 
-    *out = s, *m = 0;
-    if (!s) return -1;
     for (size_t i = 0; i < n; i++) {
         es_spoken t = {.start_ms = (turns[i].start_us + 500) / 1000, .end_ms = (turns[i].end_us + 500) / 1000,
                        .speaker = turns[i].speaker};
-        if (t.end_ms > t.start_ms) s[(*m)++] = t;
+        if (t.end_ms > t.start_ms) out[m++] = t;
     }
-    return 0;
+    return m;
 }
 
 /* ---- speech ---- */
@@ -107,27 +108,12 @@ static int64_t centre_ms(int64_t g)
     return ((2 * ES_FRAME_STEP * g + 991) * 1000 + 16000) / 32000;
 }
 
-static int add_heard(es_heard **out, size_t *n, size_t *room, es_heard h)
-{
-    if (h.end_ms <= h.start_ms) return 0;
-    if (*n == *room) {
-        size_t more = *room ? 2 * *room : 64;
-        es_heard *p = realloc(*out, more * sizeof *p);
-        if (!p) return -1;
-        *out = p, *room = more;
-    }
-    (*out)[(*n)++] = h;
-    return 0;
-}
-
-int es_speakers_heard(es_heard **out, size_t *n, const uint8_t *classes, int64_t C, int64_t step, int64_t samples)
+size_t es_speakers_heard(es_heard *out, size_t room, const uint8_t *classes, int64_t C, int64_t step, int64_t samples)
 {
     int64_t G = C > 0 ? es_windows_grid(C, step) : 0, from = 0, since = -1, end_ms = samples * 1000 / ES_RATE;
-    size_t room = 0;
-    int rc = 0;
+    size_t n = 0;
 
-    *out = NULL, *n = 0;
-    for (int64_t g = 0; g <= G && !rc; g++) {
+    for (int64_t g = 0; g <= G; g++) {
         bool heard = false;
         while (from < C && es_windows_start(from, step) + ES_WINDOW_FRAMES <= g) from++;
         for (int64_t c = from; c < C && !heard && g < G; c++) {
@@ -138,13 +124,11 @@ int es_speakers_heard(es_heard **out, size_t *n, const uint8_t *classes, int64_t
         if (heard && since < 0) since = g;
         if (heard || since < 0) continue;
         es_heard h = {.start_ms = centre_ms(since), .end_ms = centre_ms(g)};
-        if (h.end_ms > end_ms) h.end_ms = end_ms;
-        rc = add_heard(out, n, &room, h);
         since = -1;
+        if (h.end_ms > end_ms) h.end_ms = end_ms;
+        if (h.end_ms <= h.start_ms) continue;
+        if (n < room) out[n] = h;
+        n++;
     }
-    if (rc) {
-        free(*out);
-        *out = NULL, *n = 0;
-    }
-    return rc;
+    return n;
 }

@@ -9,7 +9,6 @@
 #include "speech/cluster.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { IN = ES_PLDA_IN, OUT = ES_PLDA_OUT, ROUNDS = 20, RESTARTS = 3, LLOYD_ROUNDS = 300 };
@@ -63,14 +62,14 @@ static double speaker(double *alpha, const double *q, const double *rho, int n, 
 }
 
 int es_vbx(double *q, double *pi, const double *f, const int32_t *label, int n, int S, const double *psi, double Fa,
-           double Fb)
+           double Fb, es_work *work)
 {
-    double *rho = malloc((size_t)n * OUT * sizeof *rho), *G = malloc((size_t)n * sizeof *G);
-    double *alpha = malloc((size_t)S * OUT * sizeof *alpha), *constant = malloc((size_t)S * sizeof *constant);
+    size_t mark = work->used;
+    double *rho = es_work_take(work, (size_t)n * OUT, sizeof *rho), *G = es_work_take(work, (size_t)n, sizeof *G);
+    double *alpha = es_work_take(work, (size_t)S * OUT, sizeof *alpha), *constant = es_work_take(work, (size_t)S, sizeof *constant);
     double last = 0, on = exp(7) / (exp(7) + S - 1), off = 1 / (exp(7) + S - 1);
-    int round = -1;
+    int round;
 
-    if (!rho || !G || !alpha || !constant) goto out;
     for (int i = 0; i < n; i++) {
         G[i] = OUT * log(2 * 3.14159265358979323846);
         for (int d = 0; d < OUT; d++) {
@@ -106,12 +105,14 @@ int es_vbx(double *q, double *pi, const double *f, const int32_t *label, int n, 
         if (round++ > 0 && bound - last < 1e-4) break;
         last = bound;
     }
-out:
-    free(rho);
-    free(G);
-    free(alpha);
-    free(constant);
+    es_work_drop(work, mark);
     return round;
+}
+
+size_t es_vbx_bytes(int n, int S)
+{
+    return es_work_bytes((size_t)n * OUT, sizeof(double)) + es_work_bytes((size_t)n, sizeof(double)) +
+           es_work_bytes((size_t)S * OUT, sizeof(double)) + es_work_bytes((size_t)S, sizeof(double));
 }
 
 /* ---- a number of speakers that was asked for ---- */
@@ -185,23 +186,28 @@ static double k_means(int32_t *label, const double *x, int n, int K, uint64_t *s
 }
 
 /* Exactly K clusters: the best of a few starts; their means of raw vectors. */
-static int forced(double *centroids, const float *x, const double *unit, int n, int K)
+static void forced(double *centroids, const float *x, int n, int K, es_work *work)
 {
-    int32_t *label = malloc((size_t)n * sizeof *label), *best = malloc((size_t)n * sizeof *best);
-    double *centre = malloc((size_t)K * IN * sizeof *centre), *near = malloc((size_t)n * sizeof *near), least = INFINITY;
+    size_t mark = work->used;
+    double *unit = es_work_take(work, (size_t)n * IN, sizeof *unit);
+    int32_t *label = es_work_take(work, (size_t)n, sizeof *label), *best = es_work_take(work, (size_t)n, sizeof *best);
+    double *centre = es_work_take(work, (size_t)K * IN, sizeof *centre), *near = es_work_take(work, (size_t)n, sizeof *near);
+    double least = INFINITY;
     uint64_t state = 42;
-    int rc = label && best && centre && near ? 0 : -1;
 
-    for (int r = 0; r < RESTARTS && !rc; r++) {
+    for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * IN, x + (size_t)i * IN, IN);
+    for (int r = 0; r < RESTARTS; r++) {
         double inertia = k_means(label, unit, n, K, &state, centre, near);
         if (inertia < least) least = inertia, memcpy(best, label, (size_t)n * sizeof *best);
     }
-    if (!rc) es_cluster_means(centroids, x, best, n, IN, K);
-    free(label);
-    free(best);
-    free(centre);
-    free(near);
-    return rc;
+    es_cluster_means(centroids, x, best, n, IN, K);
+    es_work_drop(work, mark);
+}
+
+static size_t forced_bytes(int n, int K)
+{
+    return es_work_bytes((size_t)n * IN, sizeof(double)) + 2 * es_work_bytes((size_t)n, sizeof(int32_t)) +
+           es_work_bytes((size_t)K * IN, sizeof(double)) + es_work_bytes((size_t)n, sizeof(double));
 }
 
 /* Means of the raw vectors, weighted by whose they are, of the speakers that kept weight. Returns how many those are. */
@@ -212,6 +218,7 @@ static int weighted_means(double *centroids, const float *x, const double *q, co
     for (int s = 0; s < S; s++) {
         double *c = centroids + (size_t)kept * IN, mass = 0;
         if (pi[s] <= 1e-7) continue;
+        memset(c, 0, IN * sizeof *c);
         for (int i = 0; i < n; i++) {
             double w = q[i * S + s];
             mass += w;
@@ -223,53 +230,77 @@ static int weighted_means(double *centroids, const float *x, const double *q, co
     return kept;
 }
 
-int es_cluster_vbx(double **centroids, int *K, bool *constrained, const es_plda *p, const float *x, int n,
-                   es_speaker_range range)
-{
-    const double t = 0.6, Fa = 0.07, Fb = 0.8;
-    int low = range.least > 0 ? range.least : 1, high = range.most > 0 ? range.most : n, S = 1, kept = 1, rc = -1;
-    double *unit = malloc((size_t)n * IN * sizeof *unit), *f = malloc((size_t)n * OUT * sizeof *f), *q = NULL, *pi = NULL;
-    es_merge *merges = malloc((size_t)n * sizeof *merges);
-    int32_t *label = calloc((size_t)n, sizeof *label);
+/* ---- both steps ---- */
 
-    *centroids = NULL, *K = 0, *constrained = true;
-    low = low > n ? n : low;
-    high = high > n ? n : high;
-    if (!unit || !f || !merges || !label) goto out;
-    for (int i = 0; i < n; i++) {
-        es_cluster_unit(unit + (size_t)i * IN, x + (size_t)i * IN, IN);
-        es_plda_project(f + (size_t)i * OUT, p, x + (size_t)i * IN);
-    }
-    if (n > 1 && high > 1 && (es_cluster_link(merges, unit, n, IN) || es_cluster_cut(label, merges, n, t))) goto out;
+/* At least and at most so many speakers of n vectors. */
+static es_speaker_range limits(es_speaker_range range, int n)
+{
+    int low = range.least > 0 ? range.least : 1, high = range.most > 0 ? range.most : n;
+
+    return (es_speaker_range){.least = low > n ? n : low, .most = high > n ? n : high};
+}
+
+int es_cluster_vbx_labels(int32_t *label, const float *x, int n, es_speaker_range range, es_work *work)
+{
+    const double t = 0.6;
+    size_t mark = work->used;
+    int S = 1;
+
+    memset(label, 0, (size_t)n * sizeof *label);
+    if (n < 2 || limits(range, n).most < 2) return 1;
+    double *unit = es_work_take(work, (size_t)n * IN, sizeof *unit);
+    es_merge *merges = es_work_take(work, (size_t)n, sizeof *merges);
+    for (int i = 0; i < n; i++) es_cluster_unit(unit + (size_t)i * IN, x + (size_t)i * IN, IN);
+    es_cluster_link(merges, unit, n, IN, work);
+    es_cluster_cut(label, merges, n, t, work);
     for (int i = 0; i < n; i++) S = label[i] >= S ? label[i] + 1 : S;
-    q = malloc((size_t)n * (size_t)S * sizeof *q);
-    pi = malloc((size_t)S * sizeof *pi);
-    *centroids = calloc((size_t)(S > low ? S : low) * IN, sizeof **centroids); /* kept is at most S, or what was asked for */
-    if (!q || !pi || !*centroids) goto out;
-    if (n < 2 || high < 2) {
-        es_cluster_means(*centroids, x, label, n, IN, 1);
-        rc = 0;
-        goto out;
+    es_work_drop(work, mark);
+    return S;
+}
+
+size_t es_cluster_vbx_labels_bytes(int n)
+{
+    return es_work_bytes((size_t)n * IN, sizeof(double)) + es_work_bytes((size_t)n, sizeof(es_merge)) +
+           es_work_larger(es_cluster_link_bytes(n, IN), es_cluster_cut_bytes(n));
+}
+
+int es_cluster_vbx_most(int n, int S, es_speaker_range range)
+{
+    int low = limits(range, n).least;
+
+    return S > low ? S : low; /* kept is at most S, or what was asked for */
+}
+
+int es_cluster_vbx(double *centroids, bool *constrained, const es_plda *p, const float *x, const int32_t *label, int n, int S,
+                   es_speaker_range range, es_work *work)
+{
+    const double Fa = 0.07, Fb = 0.8;
+    es_speaker_range in = limits(range, n);
+    size_t mark = work->used;
+    int kept;
+
+    *constrained = true;
+    if (n < 2 || in.most < 2) {
+        es_cluster_means(centroids, x, label, n, IN, 1);
+        return 1;
     }
-    if (es_vbx(q, pi, f, label, n, S, p->psi, Fa, Fb) < 0) goto out;
-    kept = weighted_means(*centroids, x, q, pi, n, S);
-    rc = 0;
-    if (kept < low || kept > high) {
+    double *q = es_work_take(work, (size_t)n * (size_t)S, sizeof *q), *pi = es_work_take(work, (size_t)S, sizeof *pi);
+    double *f = es_work_take(work, (size_t)n * OUT, sizeof *f);
+    for (int i = 0; i < n; i++) es_plda_project(f + (size_t)i * OUT, p, x + (size_t)i * IN);
+    es_vbx(q, pi, f, label, n, S, p->psi, Fa, Fb, work);
+    kept = weighted_means(centroids, x, q, pi, n, S);
+    if (kept < in.least || kept > in.most) {
         *constrained = false;
-        kept = kept < low ? low : high;
-        rc = forced(*centroids, x, unit, n, kept);
+        kept = kept < in.least ? in.least : in.most;
+        forced(centroids, x, n, kept, work);
     }
-out:
-    *K = rc ? 0 : kept;
-    if (rc) {
-        free(*centroids);
-        *centroids = NULL;
-    }
-    free(unit);
-    free(f);
-    free(q);
-    free(pi);
-    free(merges);
-    free(label);
-    return rc;
+    es_work_drop(work, mark);
+    return kept;
+}
+
+size_t es_cluster_vbx_bytes(int n, int S, es_speaker_range range)
+{
+    return es_work_bytes((size_t)n * (size_t)S, sizeof(double)) + es_work_bytes((size_t)S, sizeof(double)) +
+           es_work_bytes((size_t)n * OUT, sizeof(double)) +
+           es_work_larger(es_vbx_bytes(n, S), forced_bytes(n, es_cluster_vbx_most(n, S, range)));
 }

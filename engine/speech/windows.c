@@ -163,25 +163,18 @@ static int64_t centre_us(int64_t g)
 
 typedef struct turn_list {
     es_turn *at;
-    size_t n, room;
+    size_t n, room; /* n may be more than room: those are only counted */
     int64_t duration_us;
 } turn_list;
 
-static int add_turn(turn_list *l, int64_t from, int64_t to, int speaker)
+static void add_turn(turn_list *l, int64_t from, int64_t to, int speaker)
 {
     es_turn t = {.start_us = centre_us(from), .end_us = centre_us(to), .speaker = speaker};
 
     if (t.end_us > l->duration_us) t.end_us = l->duration_us;
-    if (t.start_us >= t.end_us) return 0;
-    if (l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 64;
-        es_turn *p = realloc(l->at, room * sizeof *p);
-        if (!p) return -1;
-        l->at = p;
-        l->room = room;
-    }
-    l->at[l->n++] = t;
-    return 0;
+    if (t.start_us >= t.end_us) return;
+    if (l->n < l->room) l->at[l->n] = t;
+    l->n++;
 }
 
 /* Adds the clusters that speak in frame f of a window; two slots of one cluster count once. */
@@ -195,23 +188,28 @@ static void add_activity(uint16_t *sum, unsigned slots, const int16_t *cluster)
     }
 }
 
-int es_windows_turns(es_turn **turns, size_t *n, const uint8_t *classes, const int16_t *cluster, const uint8_t *count,
-                     int64_t C, int64_t step, int K, int most, int64_t duration_us)
+size_t es_windows_turns_bytes(int K)
+{
+    size_t clusters = K > 0 ? (size_t)K : 0;
+
+    return es_work_bytes(clusters, sizeof(uint16_t)) + es_work_bytes(clusters, sizeof(int64_t)) + es_work_bytes(clusters, sizeof(bool));
+}
+
+size_t es_windows_turns(es_turn *turns, size_t room, const uint8_t *classes, const int16_t *cluster, const uint8_t *count,
+                        int64_t C, int64_t step, int K, int most, int64_t duration_us, es_work *work)
 {
     int64_t G = es_windows_grid(C, step), from = 0, *since;
-    turn_list l = {.duration_us = duration_us};
+    turn_list l = {.at = turns, .room = room, .duration_us = duration_us};
+    size_t mark = work->used;
     uint16_t *sum;
     bool *chosen;
-    int rc = 0;
 
-    *turns = NULL, *n = 0;
     if (K <= 0 || C <= 0) return 0;
-    sum = malloc((size_t)K * sizeof *sum);
-    since = malloc((size_t)K * sizeof *since); /* the frame in which a cluster's turn began; -1: silent */
-    chosen = malloc((size_t)K * sizeof *chosen);
-    if (!sum || !since || !chosen) rc = -1;
-    for (int j = 0; j < K && !rc; j++) since[j] = -1;
-    for (int64_t g = 0; g < G && !rc; g++) {
+    sum = es_work_take(work, (size_t)K, sizeof *sum);
+    since = es_work_take(work, (size_t)K, sizeof *since); /* the frame in which a cluster's turn began; -1: silent */
+    chosen = es_work_take(work, (size_t)K, sizeof *chosen);
+    for (int j = 0; j < K; j++) since[j] = -1;
+    for (int64_t g = 0; g < G; g++) {
         int left = most > 0 && count[g] > most ? most : count[g];
         memset(sum, 0, (size_t)K * sizeof *sum);
         memset(chosen, 0, (size_t)K * sizeof *chosen);
@@ -228,24 +226,16 @@ int es_windows_turns(es_turn **turns, size_t *n, const uint8_t *classes, const i
             if (best < 0) break;
             chosen[best] = true;
         }
-        for (int j = 0; j < K && !rc; j++) {
+        for (int j = 0; j < K; j++) {
             if (chosen[j] && since[j] < 0) since[j] = g;
             if (chosen[j] || since[j] < 0) continue;
-            rc = add_turn(&l, since[j], g, j);
+            add_turn(&l, since[j], g, j);
             since[j] = -1;
         }
     }
-    for (int j = 0; j < K && !rc; j++)
-        if (since[j] >= 0) rc = add_turn(&l, since[j], G - 1, j);
-    free(sum);
-    free(since);
-    free(chosen);
-    if (rc) {
-        free(l.at);
-        return rc;
-    }
-    if (l.n) qsort(l.at, l.n, sizeof *l.at, by_start);
-    *turns = l.at;
-    *n = l.n;
-    return 0;
+    for (int j = 0; j < K; j++)
+        if (since[j] >= 0) add_turn(&l, since[j], G - 1, j);
+    es_work_drop(work, mark);
+    if (l.n && l.n <= room) qsort(turns, l.n, sizeof *turns, by_start);
+    return l.n;
 }

@@ -8,7 +8,7 @@
  *     classes [C, 589] -> count per grid frame -> (vectors, clusters) -> activity per cluster -> the count loudest -> turns
  *
  * Bredin, "pyannote.audio 2.1 speaker diarization pipeline" (2023); Plaquet and Bredin, "Powerset multi-class cross entropy
- * loss for neural speaker diarization" (2023). Arrays are the caller's; nothing here keeps state.
+ * loss for neural speaker diarization" (2023). Arrays are the caller's, and so is the work (work.h); nothing here keeps state.
  */
 #ifndef ES_WINDOWS_H
 #define ES_WINDOWS_H
@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "speech/work.h"
 
 enum {
     ES_WINDOW_SAMPLES = 160000,
@@ -63,9 +65,10 @@ typedef struct es_turn {
 } es_turn;
 
 /* The count[g] clusters most active in each frame, as turns in order of start, then speaker; cut at duration_us.
- * cluster [C, 3]. most: at most so many at once (0: as counted; 1: the exclusive form). *turns is the caller's to free.
- * 0, or -1 when memory is out. */
-int es_windows_turns(es_turn **turns, size_t *n, const uint8_t *classes, const int16_t *cluster, const uint8_t *count,
-                     int64_t C, int64_t step, int K, int most, int64_t duration_us);
+ * cluster [C, 3]. most: at most so many at once (0: as counted; 1: the exclusive form). Returns how many turns there are;
+ * where those are more than the room in turns (which may be NULL for none), they are to be had by another call. */
+size_t es_windows_turns(es_turn *turns, size_t room, const uint8_t *classes, const int16_t *cluster, const uint8_t *count,
+                        int64_t C, int64_t step, int K, int most, int64_t duration_us, es_work *work);
+size_t es_windows_turns_bytes(int K);
 
 #endif
