@@ -352,7 +352,7 @@ static int check_and_resume(const rows *want, const char *when)
 static void killed_at_every_operation(void)
 {
     rows want = {0};
-    long all = 0, stride = soak() ? 1 : 2, tried = 0, torn = 0, seen[FILES + 1] = {0};
+    long all = 0, stride = soak() ? 1 : 3, tried = 0, torn = 0, seen[FILES + 1] = {0};
 
     if (!setup() || !undisturbed(&want, &all)) return;
     for (int pass = 0; pass < (soak() ? 2 : 1); pass++)
@@ -372,10 +372,41 @@ static void killed_at_every_operation(void)
     rows_done(&want);
 }
 
+/* The disk is full from operation n on: the program says so and ends by itself; with room again, the next run goes on. */
+static void full_disk(void)
+{
+    rows want = {0};
+    long all = 0, tried = 0, seen[FILES + 1] = {0}, complete = 0;
+
+    if (!setup() || !undisturbed(&want, &all)) return;
+    long times = soak() ? all : 12;
+    for (long i = 0; i < times; i++, tried++) {
+        char when[100];
+        long n = 1 + i * (all - 1) / (times - 1);
+        snprintf(when, sizeof when, "the disk full at operation %ld of %ld", n, all);
+        remove_library("lib");
+        int code = end(begin("lib", (how){.full_at = n}));
+        const char *words = said();
+        /* Once everything is stored only files are removed, which needs no room. */
+        CHECK(code == 1 || code == 3 || (code == 0 && n > all * 3 / 4), "%s: it ended with %d: %s", when, code, words);
+        CHECK(!code || strstr(words, "No space left on device") || strstr(words, "no room left on the disk") ||
+                  strstr(words, "as on a full disk"),
+              "%s: it said: %s", when, words);
+        CHECK(!strstr(words, "damaged"), "%s: it said: %s", when, words);
+        if (getenv("ES_TEST_SAYS")) printf("    %ld: %d: %s\n", n, code, words);
+        complete += code == 0;
+        seen[check_and_resume(&want, when)]++;
+    }
+    printf("    %ld of %ld operations; recordings kept: none %ld, one %ld, two %ld, all %ld; %ld ended well\n", tried, all, seen[0],
+           seen[1], seen[2], seen[3], complete);
+    rows_done(&want);
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"killed_at_every_operation", killed_at_every_operation},
+        {"full_disk", full_disk},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

@@ -246,8 +246,9 @@ static int take_lock(es_folder *f, es_err *err)
 
     if (!path) return es_fail(err, ES_ENOMEM, "%s: not enough memory to open it", f->dir);
     f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    int why = errno; /* not that of the second try, which makes nothing: on a full disk it says the file is not there */
     if (f->lock < 0) f->lock = open(path, O_RDONLY | O_CLOEXEC);
-    if (f->lock < 0 && !f->read_only) rc = es_fail(err, ES_ELIBRARY, "%s: %s", path, strerror(errno));
+    if (f->lock < 0 && !f->read_only) rc = es_fail(err, ES_ELIBRARY, "%s: %s", path, strerror(why));
     free(path);
     if (f->lock < 0) return rc;
     if (f->no_lock && !(statvfs(f->dir, &fs) == 0 && (fs.f_flag & ST_RDONLY)))

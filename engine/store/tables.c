@@ -95,9 +95,13 @@ static int fail(es_err *err, const es_tables *t, int rc, const char *doing)
     case MDB_VERSION_MISMATCH:
         return es_fail(err, ES_ELIBRARY, "%s: cannot %s: not a library, or one of another LMDB format (%s)", t->file,
                        doing, mdb_strerror(rc));
+    case MDB_PANIC: /* since the second of a commit's two steps failed; the first one's failure has a code of its own */
+        return es_fail(err, ES_ELIBRARY,
+                       "%s: cannot %s: an earlier write to it failed, as on a full disk; what was there before is whole, "
+                       "and the next start goes on from there",
+                       t->file, doing);
     case MDB_PAGE_NOTFOUND:
     case MDB_CORRUPTED:
-    case MDB_PANIC:
         return es_fail(err, ES_ELIBRARY, "%s: cannot %s: the file is damaged (%s); restore a backup", t->file, doing,
                        mdb_strerror(rc));
     case MDB_READERS_FULL:
