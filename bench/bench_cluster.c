@@ -48,13 +48,15 @@ static long differing(const int32_t *a, const int32_t *b, int n, int K, int L)
 {
     double *shared = calloc((size_t)K * (size_t)L, sizeof *shared), same = 0;
     int *column = malloc((size_t)K * sizeof *column);
+    es_work work = {.bytes = es_score_assign_bytes(K, L)};
 
-    if (!shared || !column) exit(1);
+    work.at = malloc(work.bytes);
+    if (!shared || !column || !work.at) exit(1);
     for (int i = 0; i < n; i++) shared[a[i] * L + b[i]]++;
-    if (es_score_assign(column, shared, K, L)) exit(1);
+    es_score_assign(column, shared, K, L, &work);
     for (int k = 0; k < K; k++)
         if (column[k] >= 0) same += shared[k * L + column[k]];
-    free(shared), free(column);
+    free(shared), free(column), free(work.at);
     return n - (long)same;
 }
 

@@ -73,7 +73,10 @@ static es_people empty(void)
 
 static void identify(es_people *all)
 {
-    CHECK_INT(es_identify_all(all), 0);
+    es_work w = work_of(es_identify_all_bytes(all));
+
+    es_identify_all(all, &w);
+    work_done(&w);
 }
 
 /* ---- names ---- */
@@ -367,6 +370,15 @@ static void alone(void)
     free(s);
 }
 
+static int alone_of(const es_people *all, const es_space *space, const float *pieces, int n, char *why, size_t room)
+{
+    es_work w = work_of(es_identify_some_bytes(all, space, n));
+    int found = es_identify_alone(all, space, pieces, n, why, room, &w);
+
+    work_done(&w);
+    return found;
+}
+
 static void alone_throughout(void)
 {
     float a[W], b[W], x[10 * W];
@@ -374,24 +386,24 @@ static void alone_throughout(void)
     char why[300];
 
     person(a, 0), person(b, 1);
-    CHECK_INT(es_identify_alone(&all, &SPACE, a, 1, why, sizeof why), -1);
+    CHECK_INT(alone_of(&all, &SPACE, a, 1, why, sizeof why), -1);
     CHECK(strstr(why, "nobody is enrolled"), "%s", why);
     add_profile(&all, "Anna", &SPACE, (const float *const[]){a}, 1);
     add_profile(&all, "Bert", &SPACE, (const float *const[]){b}, 1);
     for (int i = 0; i < 10; i++) voice(x + i * W, 1, 0.75, i);
-    CHECK_INT(es_identify_alone(&all, &SPACE, x, 10, why, sizeof why), 1);
+    CHECK_INT(alone_of(&all, &SPACE, x, 10, why, sizeof why), 1);
     CHECK(strstr(why, "Bert") && strstr(why, "10 pieces"), "%s", why);
-    CHECK_INT(es_identify_alone(&all, &SPACE, x, 0, why, sizeof why), -1);
+    CHECK_INT(alone_of(&all, &SPACE, x, 0, why, sizeof why), -1);
     voice(x + 4 * W, 1, 0.4, 4); /* the weakest decides, not the mean */
-    CHECK_INT(es_identify_alone(&all, &SPACE, x, 10, why, sizeof why), -1);
+    CHECK_INT(alone_of(&all, &SPACE, x, 10, why, sizeof why), -1);
     CHECK(strstr(why, "1 of 10 pieces are unlike"), "%s", why);
     voice(x + 4 * W, 0, 0.9, 4);
-    CHECK_INT(es_identify_alone(&all, &SPACE, x, 10, why, sizeof why), -1);
+    CHECK_INT(alone_of(&all, &SPACE, x, 10, why, sizeof why), -1);
     CHECK(strstr(why, "another enrolled voice"), "%s", why);
     for (int i = 0; i < 10; i++) voice(x + i * W, 2, 0.9, i);
-    CHECK_INT(es_identify_alone(&all, &SPACE, x, 10, why, sizeof why), -1);
+    CHECK_INT(alone_of(&all, &SPACE, x, 10, why, sizeof why), -1);
     CHECK(strstr(why, "nobody's who is enrolled"), "%s", why);
-    CHECK_INT(es_identify_alone(&all, &OTHER, x, 10, why, sizeof why), -1);
+    CHECK_INT(alone_of(&all, &OTHER, x, 10, why, sizeof why), -1);
     CHECK(strstr(why, "with the model res"), "%s", why);
     es_people_done(&all);
 }

@@ -149,7 +149,7 @@ static void whole(const char *file)
     }
     es_turn *t = NULL;
     size_t n_turns = 0;
-    n_turns = turns_of(&t, cls, cluster, count, C, STEP, K);
+    n_turns = cluster_turns(&t, cls, cluster, count, C, STEP, K);
     CHECK(n_turns >= turns.dim[0], "%s: %zu turns, expected %zu", file, n_turns, turns.dim[0]);
     for (size_t i = 0; i < turns.dim[0] && i < n_turns; i++) {
         const double *w = turns.x + 3 * i;
@@ -326,7 +326,7 @@ static void community_1(void)
     int map[64];
     size_t read = 0;
     memset(map, -1, sizeof map);
-    n_turns = turns_of(&t, cls, cluster, count, C, STEP, K);
+    n_turns = cluster_turns(&t, cls, cluster, count, C, STEP, K);
     while (rttm && fgets(line, sizeof line, rttm)) {
         if (sscanf(line, "SPEAKER %*s %*s %lf %lf %*s %*s SPEAKER_%63s", &start, &length, name) != 3) continue;
         int who = atoi(name), found = -1;
@@ -450,11 +450,11 @@ static void small_scores(void)
     CHECK_INT(es_score_der(&d, NULL, 0, sys, 2, NULL, 0, 0, NULL, 0), 0);
     CHECK(d.false_alarm_us == 20 && es_der_rate(d) == 1, "nobody spoke: %lld of false alarm", (long long)d.false_alarm_us);
 
-    CHECK_INT(es_score_assign(column, gain, 3, 3), 0);
+    assign_all(column, gain, 3, 3);
     CHECK(gain[column[0]] + gain[3 + column[1]] + gain[6 + column[2]] == 25, "columns %d, %d, %d", column[0], column[1], column[2]);
-    CHECK_INT(es_score_assign(column, wide, 2, 3), 0);
+    assign_all(column, wide, 2, 3);
     CHECK(column[0] == 1 && column[1] == 0, "columns %d and %d, expected 1 and 0", column[0], column[1]);
-    CHECK_INT(es_score_assign(column, wide, 3, 2), 0);
+    assign_all(column, wide, 3, 2);
     CHECK(column[0] == 0 && column[1] == 1 && column[2] == -1, "columns %d, %d and %d", column[0], column[1], column[2]);
 
     double targets[] = {0.9, 0.8, 0.4, 0.7}, others[] = {0.1, 0.5, 0.3, 0.2}, t;

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "library.h"
+#include "work.h"
 
 #include <sys/stat.h>
 
@@ -145,7 +146,9 @@ static void named_and_unnamed(void)
         es_people all = library_of(taken, longest);
         for (int p = 0; p < ENROLLED; p++)
             if (p != without) add_profile(&all, readers[p], &taken[longest[p]]);
-        CHECK_INT(es_identify_all(&all), 0);
+        es_work w = work_of(es_identify_all_bytes(&all));
+        es_identify_all(&all, &w);
+        work_done(&w);
         for (size_t k = 0; k < all.n_voices; k++) {
             const es_identity *d = &all.voices[k].identity;
             int who = clips[all.voices[k].speaker].who;

@@ -8,6 +8,7 @@
 #include "test.h"
 
 #include "speech/cluster.h"
+#include "speech/score.h"
 #include "speech/windows.h"
 
 static inline es_work work_of(size_t bytes)
@@ -59,8 +60,16 @@ static inline int cluster_all(int32_t *label, const float *x, int n, int d, doub
     return K;
 }
 
+static inline void assign_all(int *column, const double *gain, int n, int m)
+{
+    es_work w = work_of(es_score_assign_bytes(n, m));
+
+    es_score_assign(column, gain, n, m, &w);
+    work_done(&w);
+}
+
 /* *turns is the caller's to free. */
-static inline size_t turns_of(es_turn **turns, const uint8_t *classes, const int16_t *cluster, const uint8_t *count, int64_t C,
+static inline size_t cluster_turns(es_turn **turns, const uint8_t *classes, const int16_t *cluster, const uint8_t *count, int64_t C,
                               int64_t step, int K)
 {
     es_work w = work_of(es_windows_turns_bytes(K));

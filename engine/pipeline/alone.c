@@ -101,10 +101,12 @@ static int ask(work *k, int *who, const es_people *people, const es_diarize_opti
     int n = es_enroll_pieces(NULL, all), width = k->space->width, rc = ES_OK;
     int64_t *from = malloc(((size_t)n + 1) * sizeof *from);
     float *x = malloc(ES_ENROLL_PIECE * sizeof *x);
+    es_work scratch = {0};
 
     *who = -1;
     k->vectors = malloc(((size_t)n + 1) * (size_t)width * sizeof *k->vectors);
-    if (!from || !x || !k->vectors) rc = es_fail(err, ES_ENOMEM, "cannot allocate %d pieces of speech", n);
+    if (!from || !x || !k->vectors || es_account_work(&scratch, es_identify_some_bytes(people, k->space, n)))
+        rc = es_fail(err, ES_ENOMEM, "cannot allocate %d pieces of speech", n);
     snprintf(why, room, "there is too little speech");
     if (rc == ES_OK) es_enroll_pieces(from, all);
     for (int i = 0; i < n && rc == ES_OK; i++) {
@@ -117,10 +119,11 @@ static int ask(work *k, int *who, const es_people *people, const es_diarize_opti
         if (rc == ES_OK && o->progress && o->progress(o->user, "hearing voices", from[i] * 1000 / ES_RATE, ms))
             rc = es_fail(err, ES_ECANCELLED, "cancelled while voices were heard");
         if (rc != ES_OK || n < LEAST_PIECES || (k->n % ASKED_EVERY && k->n < n)) continue;
-        *who = es_identify_alone(people, k->space, k->vectors, (int)k->n, why, room);
+        *who = es_identify_alone(people, k->space, k->vectors, (int)k->n, why, room, &scratch);
         if (*who < 0) break;
     }
     free(from), free(x);
+    es_account_free(&scratch);
     return rc;
 }
 

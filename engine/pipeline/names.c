@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/account.h"
 #include "speech/identify.h"
 #include "text/normal.h"
 #include "text/unicode.h"
@@ -22,7 +23,12 @@ int es_names_no_memory(es_err *err)
 
 int es_names_conclude(es_people *all, es_err *err)
 {
-    return es_identify_all(all) ? es_names_no_memory(err) : ES_OK;
+    es_work work;
+
+    if (es_account_work(&work, es_identify_all_bytes(all))) return es_names_no_memory(err);
+    es_identify_all(all, &work);
+    es_account_free(&work);
+    return ES_OK;
 }
 
 int es_names_note_models(es_store *s, const es_session *session, es_err *err)

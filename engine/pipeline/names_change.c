@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "pipeline/names_parts.h"
+#include "pipeline/account.h"
 #include "speech/enroll.h"
 
 typedef struct change {
@@ -157,13 +158,17 @@ static es_profile *find_profile(es_people *all, const char *name)
 /* Whom the clips are like, if it is somebody else: they may be one person under two names. */
 static void find_like(change *c, const es_people *all)
 {
+    es_work work;
+
+    if (es_account_work(&work, es_identify_some_bytes(all, c->space, 1))) return; /* it is a hint and no more */
     for (size_t k = 0; k < c->n; k++) {
         double score = 0;
-        int at = es_identify_nearest(all, c->space, c->clips[k].vector, &score);
+        int at = es_identify_nearest(all, c->space, c->clips[k].vector, &score, &work);
         if (at < 0 || !strcmp(all->profiles[at].name, c->who) || score <= c->result.like_score) continue;
         snprintf(c->result.like, sizeof c->result.like, "%s", all->profiles[at].name);
         c->result.like_score = score;
     }
+    es_account_free(&work);
 }
 
 static int make_enroll(change *c, es_people *all, es_err *err)

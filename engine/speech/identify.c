@@ -28,7 +28,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "speech/cluster.h"
 #include "speech/score.h"
 
 static const es_identify_rule rules[] = {
@@ -143,47 +142,39 @@ typedef struct crowd {
     int width;
 } crowd;
 
-static void crowd_done(crowd *c)
+/* Everybody who has clips in the space. Its arrays stay in the work until the caller gives it back. */
+static crowd crowd_of(const es_people *all, const es_space *space, es_work *work)
 {
-    for (size_t i = 0; i < c->n; i++) free(c->at[i].mean), free((void *)c->at[i].clips);
-    free(c->at);
-    *c = (crowd){0};
-}
+    size_t width = (size_t)space->width;
+    crowd out = {.at = es_work_take(work, all->n_profiles, sizeof(person)), .width = space->width};
+    double *sum = es_work_take(work, width, sizeof *sum);
 
-/* Everybody who has clips in the space. */
-static int crowd_of(crowd *out, const es_people *all, const es_space *space)
-{
-    double *sum = malloc((size_t)space->width * sizeof *sum);
-    int rc = 0;
-
-    *out = (crowd){.at = calloc(all->n_profiles + 1, sizeof(person)), .width = space->width};
-    if (!sum || !out->at) rc = -1;
-    for (size_t i = 0; i < all->n_profiles && !rc; i++) {
+    for (size_t i = 0; i < all->n_profiles; i++) {
         const es_profile *p = &all->profiles[i];
-        person *q = &out->at[out->n];
-        *q = (person){.profile = i,
-                      .mean = malloc((size_t)space->width * sizeof(float)),
-                      .clips = malloc((p->n + 1) * sizeof(es_clip *))};
-        out->n++;
-        if (!q->mean || !q->clips) {
-            rc = -1;
-            break;
-        }
-        memset(sum, 0, (size_t)space->width * sizeof *sum);
+        person *q = &out.at[out.n];
+        size_t mark = work->used;
+        *q = (person){.profile = i, .mean = es_work_take(work, width, sizeof *q->mean)};
+        q->clips = es_work_take(work, p->n, sizeof *q->clips);
+        memset(sum, 0, width * sizeof *sum);
         for (size_t k = 0; k < p->n; k++) {
             const es_clip *c = &p->clips[k];
             if (!es_hash_same(c->space, space->hash) || c->width != space->width) continue;
             add(sum, c->vector, weight_of(c->net_ms), space->width);
             q->clips[q->n++] = c;
         }
-        if (!q->n || !direction(q->mean, sum, space->width)) { /* not in this space */
-            free(q->mean), free((void *)q->clips);
-            out->n--;
-        }
+        if (q->n && direction(q->mean, sum, space->width)) out.n++;
+        else es_work_drop(work, mark); /* not in this space */
     }
-    free(sum);
-    if (rc) crowd_done(out);
-    return rc;
+    return out;
+}
+
+static size_t crowd_bytes(const es_people *all, const es_space *space)
+{
+    size_t width = (size_t)space->width, bytes = es_work_bytes(all->n_profiles, sizeof(person)) + es_work_bytes(width, sizeof(double));
+
+    for (size_t i = 0; i < all->n_profiles; i++)
+        bytes += es_work_bytes(width, sizeof(float)) + es_work_bytes(all->profiles[i].n, sizeof(es_clip *));
+    return bytes;
 }
 
 /* x of unit length. */
@@ -208,16 +199,15 @@ static double likeness(const person *p, const float *x, int width)
 /* ---- names ---- */
 
 /* The voices [from, to) of one recording, the vectors of unit length beside them (NULL: none, or too little speech). */
-static int name_recording(es_people *all, const es_space *space, const crowd *c, size_t from, size_t to,
-                          float *const *units)
+static void name_recording(es_people *all, const es_space *space, const crowd *c, size_t from, size_t to,
+                           float *const *units, es_work *work)
 {
     const es_identify_rule *rule = es_identify_rule_of(space->architecture);
     double threshold = es_identify_threshold(rule, c->n), *score;
-    size_t m = to - from;
+    size_t m = to - from, mark = work->used;
 
-    if (!c->n) return 0;
-    score = malloc(m * c->n * sizeof *score);
-    if (!score) return -1;
+    if (!c->n) return;
+    score = es_work_take(work, m * c->n, sizeof *score);
     for (size_t i = 0; i < m; i++)
         for (size_t k = 0; k < c->n; k++)
             score[i * c->n + k] = units[from + i] ? likeness(&c->at[k], units[from + i], space->width) : -1;
@@ -242,8 +232,7 @@ static int name_recording(es_people *all, const es_space *space, const crowd *c,
                               : s >= threshold - rule->maybe           ? ES_VERDICT_MAYBE
                                                                        : ES_VERDICT_UNKNOWN;
     }
-    free(score);
-    return 0;
+    es_work_drop(work, mark);
 }
 
 /* ---- numbers ---- */
@@ -257,36 +246,43 @@ typedef struct group {
     uint32_t number;   /* 0: not given yet */
 } group;
 
+/* Each voice founds one at most, and is the first with a vector in one at most. */
 typedef struct groups {
     group *at;
-    size_t n, room;
+    size_t n;
+    es_work vectors; /* sums and means */
 } groups;
 
 static group *new_group(groups *g)
 {
-    if (g->n == g->room) {
-        size_t room = g->room ? 2 * g->room : 64;
-        group *more = realloc(g->at, room * sizeof *more);
-        if (!more) return NULL;
-        g->at = more, g->room = room;
-    }
     g->at[g->n] = (group){.recording = SIZE_MAX};
     return &g->at[g->n++];
 }
 
-static int join(group *g, const es_voice *v, const es_space *space, const float *x)
+static void join(groups *all, group *g, const es_voice *v, const es_space *space, const float *x)
 {
-    if (!x) return 0;
+    if (!x) return;
     if (!g->mean) {
-        g->sum = calloc((size_t)space->width, sizeof *g->sum);
-        g->mean = malloc((size_t)space->width * sizeof *g->mean);
+        size_t width = (size_t)space->width;
+        g->sum = es_work_take(&all->vectors, width, sizeof *g->sum);
+        g->mean = es_work_take(&all->vectors, width, sizeof *g->mean);
         g->space = space;
-        if (!g->sum || !g->mean) return -1;
+        memset(g->sum, 0, width * sizeof *g->sum);
     }
-    if (g->space != space) return 0; /* told to be one person in two models' spaces: the first one's counts */
+    if (g->space != space) return; /* told to be one person in two models' spaces: the first one's counts */
     add(g->sum, x, weight_of(v->alone_ms), space->width);
     direction(g->mean, g->sum, space->width);
-    return 0;
+}
+
+static size_t vectors_bytes(const es_people *all)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < all->n_voices; i++) {
+        size_t width = (size_t)all->voices[i].width;
+        bytes += es_work_bytes(width, sizeof(double)) + es_work_bytes(width, sizeof(float));
+    }
+    return bytes;
 }
 
 static size_t group_called(const groups *g, es_hash128 called)
@@ -297,7 +293,7 @@ static size_t group_called(const groups *g, es_hash128 called)
 }
 
 /* Voices whose person the user named, before all others: groups [n] of each voice, SIZE_MAX where it has none yet. */
-static int group_told(groups *g, size_t *of, const es_people *all, float *const *units)
+static void group_told(groups *g, size_t *of, const es_people *all, float *const *units)
 {
     for (size_t i = 0; i < all->n_voices; i++) {
         const es_voice *v = &all->voices[i];
@@ -305,33 +301,26 @@ static int group_told(groups *g, size_t *of, const es_people *all, float *const 
         if (v->saying.said != ES_SAID_IS) continue;
         size_t k = group_called(g, v->saying.person);
         if (k == SIZE_MAX) {
-            group *made = new_group(g);
-            if (!made) return -1;
-            made->person = v->saying.person;
+            new_group(g)->person = v->saying.person;
             k = g->n - 1;
         }
         of[i] = k;
-        if (join(&g->at[k], v, es_people_space(all, v->space), units[i])) return -1;
+        join(g, &g->at[k], v, es_people_space(all, v->space), units[i]);
     }
-    return 0;
 }
 
-/* The columns of groups that some free voice of the recording [from, to) is near enough to: near [*n] says which groups
- * they are, gain [to - from, *n] the cosines, 0 where they are too small. */
-static int find_near(size_t **near, double **gain, size_t *n, const groups *g, const size_t *of, const es_people *all,
+/* The columns of groups that some free voice of the recording [from, to) is near enough to: near [n] says which groups
+ * they are, gain [n, to - from] the cosines, 0 where they are too small. Returns n; there is room for every group. */
+static size_t find_near(size_t *near, double *gain, const groups *g, const size_t *of, const es_people *all,
                      size_t from, size_t to, float *const *units)
 {
     const es_space *space = es_people_space(all, all->voices[from].space);
     double same = space ? es_identify_rule_of(space->architecture)->same : 2;
-    size_t m = to - from;
+    size_t m = to - from, n = 0;
 
-    *n = 0;
-    *near = malloc((g->n + 1) * sizeof **near);
-    *gain = malloc((g->n + 1) * m * sizeof **gain);
-    if (!*near || !*gain) return -1;
     for (size_t k = 0; k < g->n; k++) {
         const group *c = &g->at[k];
-        double *column = *gain + *n * m; /* turned into rows below */
+        double *column = gain + n * m;
         bool any = false;
         if (!c->mean || c->space != space || c->recording == from) continue;
         for (size_t i = 0; i < m; i++) {
@@ -341,42 +330,49 @@ static int find_near(size_t **near, double **gain, size_t *n, const groups *g, c
             column[i] = s >= same ? s : 0;
             any = any || column[i] > 0;
         }
-        if (any) (*near)[(*n)++] = k;
+        if (any) near[n++] = k;
     }
-    return 0;
+    return n;
 }
 
 /* The free voices of the recording [from, to) into groups, as many as fit. */
-static int group_recording(groups *g, size_t *of, const es_people *all, size_t from, size_t to, float *const *units)
+static void group_recording(groups *g, size_t *of, const es_people *all, size_t from, size_t to, float *const *units, es_work *work)
 {
     const es_space *space = es_people_space(all, all->voices[from].space);
-    size_t m = to - from, n = 0, *near = NULL;
-    double *gain = NULL, *rows = NULL;
-    int *column = malloc(m * sizeof *column), rc = column ? 0 : -1;
+    size_t m = to - from, n, mark = work->used;
+    int *column = es_work_take(work, m, sizeof *column);
+    size_t *near = es_work_take(work, g->n, sizeof *near);
+    double *gain = es_work_take(work, g->n * m, sizeof *gain), *rows;
 
     for (size_t i = from; i < to; i++)
         if (of[i] != SIZE_MAX) g->at[of[i]].recording = from;
-    if (!rc) rc = find_near(&near, &gain, &n, g, of, all, from, to, units);
-    if (!rc && n) {
-        rows = malloc(m * n * sizeof *rows);
-        for (size_t i = 0; rows && i < m; i++)
-            for (size_t k = 0; k < n; k++) rows[i * n + k] = gain[k * m + i];
-        rc = rows ? es_score_assign(column, rows, (int)m, (int)n) : -1;
-    }
-    for (size_t i = 0; i < m && !rc; i++) {
+    n = find_near(near, gain, g, of, all, from, to, units);
+    rows = es_work_take(work, m * n, sizeof *rows);
+    for (size_t i = 0; i < m; i++)
+        for (size_t k = 0; k < n; k++) rows[i * n + k] = gain[k * m + i];
+    es_score_assign(column, rows, (int)m, (int)n, work);
+    for (size_t i = 0; i < m; i++) {
         const es_voice *v = &all->voices[from + i];
         if (of[from + i] != SIZE_MAX) continue;
-        if (n && column[i] >= 0) of[from + i] = near[column[i]];
-        else if (!new_group(g)) rc = -1;
-        else of[from + i] = g->n - 1;
-        if (rc) break;
+        if (column[i] >= 0) {
+            of[from + i] = near[column[i]];
+        } else {
+            new_group(g);
+            of[from + i] = g->n - 1;
+        }
         group *mine = &g->at[of[from + i]];
         mine->recording = from;
         /* One that is said to be apart gets no mean: nobody joins it. */
-        if (v->saying.said != ES_SAID_APART) rc = join(mine, v, space, units[from + i]);
+        if (v->saying.said != ES_SAID_APART) join(g, mine, v, space, units[from + i]);
     }
-    free(column), free(near), free(gain), free(rows);
-    return rc;
+    es_work_drop(work, mark);
+}
+
+/* Of m voices, where there are n groups. */
+static size_t group_recording_bytes(size_t m, size_t n)
+{
+    return es_work_bytes(m, sizeof(int)) + es_work_bytes(n, sizeof(size_t)) + 2 * es_work_bytes(n * m, sizeof(double)) +
+           es_score_assign_bytes((int)m, (int)n);
 }
 
 /* ---- all ---- */
@@ -386,50 +382,60 @@ static bool same_recording(const es_voice *a, const es_voice *b)
     return a->track == b->track && es_hash_same(a->content, b->content);
 }
 
-/* Vectors of unit length of the voices that may be compared; NULL for the others. One block, freed with units[n]. */
-static float **units_of(const es_people *all)
+/* Vectors of unit length of the voices that may be compared; NULL for the others. */
+static float **units_of(const es_people *all, es_work *work)
 {
-    float **units = calloc(all->n_voices + 1, sizeof *units), *p;
-    size_t floats = 0;
+    float **units = es_work_take(work, all->n_voices, sizeof *units);
 
-    for (size_t i = 0; i < all->n_voices; i++) floats += (size_t)all->voices[i].width;
-    p = malloc((floats + 1) * sizeof *p);
-    if (!units || !p) {
-        free(units), free(p);
-        return NULL;
-    }
-    units[all->n_voices] = p;
     for (size_t i = 0; i < all->n_voices; i++) {
         const es_voice *v = &all->voices[i];
         const es_space *space = es_people_space(all, v->space);
-        if (!space || space->width != v->width || v->alone_ms < ES_IDENTIFY_LEAST_MS ||
-            !es_identify_unit(p, v->vector, v->width))
-            continue;
-        units[i] = p;
-        p += v->width;
+        size_t mark = work->used;
+        units[i] = NULL;
+        if (!space || space->width != v->width || v->alone_ms < ES_IDENTIFY_LEAST_MS) continue;
+        units[i] = es_work_take(work, (size_t)v->width, sizeof *units[i]);
+        if (es_identify_unit(units[i], v->vector, v->width)) continue;
+        units[i] = NULL;
+        es_work_drop(work, mark);
     }
     return units;
 }
 
-static int number_all(es_people *all, float *const *units)
+static size_t units_bytes(const es_people *all)
 {
-    size_t *of = malloc((all->n_voices + 1) * sizeof *of);
-    groups g = {0};
-    uint32_t given = 0;
-    int rc = of ? group_told(&g, of, all, units) : -1;
+    size_t bytes = es_work_bytes(all->n_voices, sizeof(float *));
 
-    for (size_t i = 0, end; i < all->n_voices && !rc; i = end) {
-        for (end = i + 1; end < all->n_voices && same_recording(&all->voices[i], &all->voices[end]);) end++;
-        rc = group_recording(&g, of, all, i, end, units);
+    for (size_t i = 0; i < all->n_voices; i++) bytes += es_work_bytes((size_t)all->voices[i].width, sizeof(float));
+    return bytes;
+}
+
+/* The first voice of the recording behind that of voice i. */
+static size_t next_recording(const es_people *all, size_t i)
+{
+    size_t end = i + 1;
+
+    while (end < all->n_voices && same_recording(&all->voices[i], &all->voices[end])) end++;
+    return end;
+}
+
+static void number_all(es_people *all, float *const *units, es_work *work)
+{
+    size_t mark = work->used, *of = es_work_take(work, all->n_voices, sizeof *of); /* whose group each voice is in */
+    groups g = {.at = es_work_take(work, all->n_voices, sizeof *g.at), .vectors = {.bytes = vectors_bytes(all)}};
+    uint32_t given = 0;
+
+    g.vectors.at = es_work_take(work, g.vectors.bytes, 1);
+    group_told(&g, of, all, units);
+    for (size_t i = 0, end; i < all->n_voices; i = end) {
+        end = next_recording(all, i);
+        group_recording(&g, of, all, i, end, units, work);
     }
-    for (size_t i = 0; i < all->n_voices && !rc; i++) {
+    for (size_t i = 0; i < all->n_voices; i++) {
         group *mine = &g.at[of[i]];
         if (!mine->number) mine->number = ++given;
         all->voices[i].identity.number = mine->number;
     }
-    for (size_t i = 0; i < g.n; i++) free(g.at[i].sum), free(g.at[i].mean);
-    free(g.at), free(of);
-    return rc;
+    es_work_drop(work, mark);
 }
 
 /* What can be said of a voice before anybody is compared with it. */
@@ -450,47 +456,61 @@ static void begin(es_people *all, size_t i, bool comparable, const crowd *crowds
     }
 }
 
-int es_identify_all(es_people *all)
+size_t es_identify_all_bytes(const es_people *all)
 {
-    float **units = units_of(all);
-    crowd *crowds = calloc(all->n_spaces + 1, sizeof *crowds);
-    int rc = units && crowds ? 0 : -1;
+    size_t n = all->n_voices, largest = 0, bytes = units_bytes(all) + es_work_bytes(all->n_spaces, sizeof(crowd)), number;
 
-    for (size_t i = 0; i < all->n_spaces && !rc; i++) rc = crowd_of(&crowds[i], all, &all->spaces[i]);
-    for (size_t i = 0; i < all->n_voices && !rc; i++) begin(all, i, units[i] != NULL, crowds);
-    for (size_t i = 0, end; i < all->n_voices && !rc; i = end) {
-        const es_space *space = es_people_space(all, all->voices[i].space);
-        for (end = i + 1; end < all->n_voices && same_recording(&all->voices[i], &all->voices[end]);) {
-            assert(
-                es_hash_same(all->voices[i].space, all->voices[end].space)); /* one model made a recording's vectors */
-            end++;
-        }
-        if (space) rc = name_recording(all, space, &crowds[space - all->spaces], i, end, units);
+    for (size_t i = 0; i < all->n_spaces; i++) bytes += crowd_bytes(all, &all->spaces[i]);
+    for (size_t i = 0, end; i < n; i = end) {
+        end = next_recording(all, i);
+        largest = end - i > largest ? end - i : largest;
     }
-    if (!rc) rc = number_all(all, units);
-    for (size_t i = 0; crowds && i < all->n_spaces; i++) crowd_done(&crowds[i]);
-    if (units) free(units[all->n_voices]);
-    free(units), free(crowds);
-    return rc;
+    number = es_work_bytes(n, sizeof(size_t)) + es_work_bytes(n, sizeof(group)) + es_work_bytes(vectors_bytes(all), 1) +
+             group_recording_bytes(largest, n);
+    return bytes + es_work_larger(es_work_bytes(largest * all->n_profiles, sizeof(double)), number);
+}
+
+void es_identify_all(es_people *all, es_work *work)
+{
+    size_t mark = work->used;
+    float **units = units_of(all, work);
+    crowd *crowds = es_work_take(work, all->n_spaces, sizeof *crowds);
+
+    for (size_t i = 0; i < all->n_spaces; i++) crowds[i] = crowd_of(all, &all->spaces[i], work);
+    for (size_t i = 0; i < all->n_voices; i++) begin(all, i, units[i] != NULL, crowds);
+    for (size_t i = 0, end; i < all->n_voices; i = end) {
+        const es_space *space = es_people_space(all, all->voices[i].space);
+        end = next_recording(all, i);
+        for (size_t k = i + 1; k < end; k++)
+            assert(es_hash_same(all->voices[i].space, all->voices[k].space)); /* one model made a recording's vectors */
+        if (space) name_recording(all, space, &crowds[space - all->spaces], i, end, units, work);
+    }
+    number_all(all, units, work);
+    es_work_drop(work, mark);
 }
 
 /* ---- single vectors ---- */
 
-int es_identify_nearest(const es_people *all, const es_space *space, const float *vector, double *score)
+size_t es_identify_some_bytes(const es_people *all, const es_space *space, int n)
 {
-    float *x = malloc((size_t)space->width * sizeof *x);
+    return es_work_bytes((size_t)space->width, sizeof(float)) + es_work_bytes((size_t)n, sizeof(double)) + crowd_bytes(all, space);
+}
+
+int es_identify_nearest(const es_people *all, const es_space *space, const float *vector, double *score, es_work *work)
+{
+    size_t mark = work->used;
+    float *x = es_work_take(work, (size_t)space->width, sizeof *x);
+    crowd c = crowd_of(all, space, work);
     int found = -1;
-    crowd c = {0};
 
     *score = 0;
-    if (x && es_identify_unit(x, vector, space->width) && !crowd_of(&c, all, space))
+    if (es_identify_unit(x, vector, space->width))
         for (size_t i = 0; i < c.n; i++) {
             double s = likeness(&c.at[i], x, space->width);
             if (found < 0 || s > *score) *score = s, found = (int)c.at[i].profile;
         }
     if (found >= 0 && *score < es_identify_threshold(es_identify_rule_of(space->architecture), c.n)) found = -1;
-    crowd_done(&c);
-    free(x);
+    es_work_drop(work, mark);
     return found;
 }
 
@@ -501,17 +521,16 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-int es_identify_alone(const es_people *all, const es_space *space, const float *pieces, int n, char *why, size_t room)
+int es_identify_alone(const es_people *all, const es_space *space, const float *pieces, int n, char *why, size_t room,
+                      es_work *work)
 {
     const es_identify_rule *rule = es_identify_rule_of(space->architecture);
-    double *mine = malloc(((size_t)n + 1) * sizeof *mine), threshold, other_score = 0, total = 0, best_total = 0;
-    float *x = malloc((size_t)space->width * sizeof *x);
+    size_t who = 0, mark = work->used;
+    double *mine = es_work_take(work, (size_t)n, sizeof *mine), threshold, other_score = 0, total = 0, best_total = 0;
+    float *x = es_work_take(work, (size_t)space->width, sizeof *x);
+    crowd c = crowd_of(all, space, work);
     int found = -1, weak = 0, ahead = 0;
-    size_t who = 0;
-    crowd c = {0};
 
-    snprintf(why, room, "there is not enough memory");
-    if (!mine || !x || crowd_of(&c, all, space)) goto out;
     snprintf(why, room, c.n ? "there is too little speech" : "nobody is enrolled with the model %s", space->model);
     if (!n || !c.n) goto out;
     threshold = es_identify_threshold(rule, c.n);
@@ -548,7 +567,6 @@ int es_identify_alone(const es_people *all, const es_space *space, const float *
                  mine[n - 1]);
     }
 out:
-    crowd_done(&c);
-    free(mine), free(x);
+    es_work_drop(work, mark);
     return found;
 }

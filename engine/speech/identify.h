@@ -13,6 +13,7 @@
 #define ES_IDENTIFY_H
 
 #include "base/people.h"
+#include "speech/work.h"
 
 enum {
     ES_IDENTIFY_LEAST_MS = 2000, /* of speech alone, below which a voice is compared with nobody */
@@ -33,8 +34,9 @@ const es_identify_rule *es_identify_rule_of(const char *architecture);
 /* The threshold where n people are enrolled: it keeps the chance that a stranger gets any of the names. */
 double es_identify_threshold(const es_identify_rule *rule, size_t n);
 
-/* Sets the identity of every voice of all, whose arrays are sorted as people.h says. 0, or -1 when memory is out. */
-int es_identify_all(es_people *all);
+/* Sets the identity of every voice of all, whose arrays are sorted as people.h says. */
+void es_identify_all(es_people *all, es_work *work);
+size_t es_identify_all_bytes(const es_people *all);
 
 /* Cosine in [-1, 1]; 0 where either has no length. */
 double es_identify_cosine(const float *a, const float *b, int width);
@@ -43,14 +45,18 @@ bool es_identify_unit(float *y, const float *x, int width);
 
 /* ---- single vectors ---- */
 
+/* The work of the two below, with n vectors. */
+size_t es_identify_some_bytes(const es_people *all, const es_space *space, int n);
+
 /* The person whose voice is nearest and is above the threshold; -1: nobody is. *score: of the nearest one. */
-int es_identify_nearest(const es_people *all, const es_space *space, const float *vector, double *score);
+int es_identify_nearest(const es_people *all, const es_space *space, const float *vector, double *score, es_work *work);
 
 /* ---- one voice that speaks alone ---- */
 
 /* Whether all pieces [n, width] of a recording are one enrolled person's: every piece above the threshold less the
  * rule's `maybe`, their median above the threshold, nobody else ahead on any piece. The index of the profile, or -1;
  * why says the reason either way. */
-int es_identify_alone(const es_people *all, const es_space *space, const float *pieces, int n, char *why, size_t room);
+int es_identify_alone(const es_people *all, const es_space *space, const float *pieces, int n, char *why, size_t room,
+                      es_work *work);
 
 #endif

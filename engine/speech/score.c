@@ -14,15 +14,16 @@
 /* ---- assignment ---- */
 
 /* Minimum cost for n <= m rows; cost(i, j) = -gain. Rows and columns are counted from 1, as 0 is the start of a path. */
-static int assign_wide(int *column, const double *gain, int n, int m, bool transposed, int real_m)
+static void assign_wide(int *column, const double *gain, int n, int m, bool transposed, int real_m, es_work *work)
 {
-    size_t rows = (size_t)n + 1, cols = (size_t)m + 1;
-    double *u = calloc(rows, sizeof *u), *v = calloc(cols, sizeof *v), *least = malloc(cols * sizeof *least);
-    int *row = calloc(cols, sizeof *row), *way = malloc(cols * sizeof *way);
-    bool *done = malloc(cols * sizeof *done);
-    int rc = u && v && least && row && way && done ? 0 : -1;
+    size_t cols = (size_t)m + 1, mark = work->used;
+    double *u = es_work_take(work, cols, sizeof *u), *v = es_work_take(work, cols, sizeof *v);
+    double *least = es_work_take(work, cols, sizeof *least);
+    int *row = es_work_take(work, cols, sizeof *row), *way = es_work_take(work, cols, sizeof *way);
+    bool *done = es_work_take(work, cols, sizeof *done);
 
-    for (int i = 1; i <= n && !rc; i++) {
+    for (int k = 0; k <= m; k++) u[k] = v[k] = 0, row[k] = 0;
+    for (int i = 1; i <= n; i++) {
         int j = 0;
         row[0] = i;
         for (int k = 0; k <= m; k++) least[k] = INFINITY, done[k] = false;
@@ -45,23 +46,29 @@ static int assign_wide(int *column, const double *gain, int n, int m, bool trans
         } while (row[j]);
         for (; j; j = way[j]) row[j] = row[way[j]];
     }
-    for (int k = 1; k <= m && !rc; k++) {
+    for (int k = 1; k <= m; k++) {
         if (!row[k]) continue;
         if (transposed) column[k - 1] = row[k] - 1;
         else column[row[k] - 1] = k - 1;
     }
-    free(u), free(v), free(least), free(row), free(way), free(done);
-    return rc;
+    es_work_drop(work, mark);
 }
 
-int es_score_assign(int *column, const double *gain, int n, int m)
+size_t es_score_assign_bytes(int n, int m)
+{
+    size_t wide = (size_t)(n > m ? n : m) + 1;
+
+    return 3 * es_work_bytes(wide, sizeof(double)) + 2 * es_work_bytes(wide, sizeof(int)) + es_work_bytes(wide, sizeof(bool));
+}
+
+void es_score_assign(int *column, const double *gain, int n, int m, es_work *work)
 {
     for (int i = 0; i < n; i++) column[i] = -1;
-    if (!n || !m) return 0;
-    int rc = n <= m ? assign_wide(column, gain, n, m, false, m) : assign_wide(column, gain, m, n, true, m);
-    for (int i = 0; i < n && !rc; i++) /* a pair that shares nothing is no pair */
+    if (!n || !m) return;
+    if (n <= m) assign_wide(column, gain, n, m, false, m, work);
+    else assign_wide(column, gain, m, n, true, m, work);
+    for (int i = 0; i < n; i++) /* a pair that shares nothing is no pair */
         if (column[i] >= 0 && gain[i * m + column[i]] <= 0) column[i] = -1;
-    return rc;
 }
 
 /* ---- diarization error rate ---- */
@@ -123,12 +130,14 @@ int es_score_der(es_der *out, const es_turn *reference, size_t n, const es_turn 
     size_t most = 6 * n + 2 * m + 2 * n_regions + 1, cuts = 0, R = (size_t)ref.speakers, S = (size_t)sys.speakers;
     int64_t *cut = malloc(most * sizeof *cut);
     double *shared = calloc(R * S + 1, sizeof *shared);
+    es_work work = {.bytes = es_score_assign_bytes(sys.speakers, ref.speakers)};
     int *of = malloc((S + 1) * sizeof *of), rc = -1;
 
     *out = (es_der){0};
     ref.active = malloc(R + 1);
     sys.active = malloc(S + 1);
-    if (!cut || !shared || !of || !ref.active || !sys.active) goto done;
+    work.at = malloc(work.bytes);
+    if (!work.at || !cut || !shared || !of || !ref.active || !sys.active) goto done;
     for (size_t i = 0; i < n; i++)
         for (int64_t c = -1; c <= 1; c++) {
             cut[cuts++] = reference[i].start_us + c * collar_us;
@@ -138,7 +147,7 @@ int es_score_der(es_der *out, const es_turn *reference, size_t n, const es_turn 
     for (size_t i = 0; i < n_regions; i++) cut[cuts++] = regions[i].start_us, cut[cuts++] = regions[i].end_us;
     if (cuts) qsort(cut, cuts, sizeof *cut, ascending);
     rc = 0;
-    for (int pass = 0; pass < 2 && !rc; pass++) {
+    for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i + 1 < cuts; i++) {
             int64_t length = cut[i + 1] - cut[i];
             if (!length || !is_scored(&ref, regions, n_regions, collar_us, cut[i])) continue;
@@ -155,11 +164,11 @@ int es_score_der(es_der *out, const es_turn *reference, size_t n, const es_turn 
             out->confusion_us += length * ((a < b ? a : b) - right);
             out->total_us += length * a;
         }
-        if (pass == 0) rc = es_score_assign(of, shared, sys.speakers, ref.speakers);
+        if (pass == 0) es_score_assign(of, shared, sys.speakers, ref.speakers, &work);
     }
-    for (int s = 0; s < n_system && map && !rc; s++) map[s] = s < sys.speakers ? of[s] : -1;
+    for (int s = 0; s < n_system && map; s++) map[s] = s < sys.speakers ? of[s] : -1;
 done:
-    free(cut), free(shared), free(of), free(ref.active), free(sys.active);
+    free(cut), free(shared), free(of), free(ref.active), free(sys.active), free(work.at);
     return rc;
 }
 

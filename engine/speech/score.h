@@ -34,7 +34,8 @@ int es_score_der(es_der *out, const es_turn *reference, size_t n, const es_turn 
                  size_t n_regions, int64_t collar_us, int *map, int n_system);
 
 /* The one-to-one assignment of rows to columns with the largest sum of gain [n, m] >= 0: column[n], -1 for none. */
-int es_score_assign(int *column, const double *gain, int n, int m);
+void es_score_assign(int *column, const double *gain, int n, int m, es_work *work);
+size_t es_score_assign_bytes(int n, int m);
 
 /* Where the rates of false acceptance and false rejection cross, and the threshold there; accept when score >= t. Both
  * arrays are sorted by the call. n, m > 0. */
