@@ -5,8 +5,8 @@
  * A handful of recordings by default. ES_TEST_RECORDINGS=20 takes all and the larger speech model, which needs minutes.
  *
  * Allocations are counted by who asks for them: malloc notes the address it returns to, and addr2line tells afterwards in
- * which file that is. Files of kernels, runtime, audio, models and speech must not be among them once the first recording is
- * done.
+ * which file that is. Files of kernels, runtime, audio, models and speech must not be among them from the first recording on,
+ * but for the tables of the front ends, which are made when the first one is heard.
  */
 #define _GNU_SOURCE
 #include <stdatomic.h>
@@ -191,9 +191,8 @@ static uint64_t anonymous_bytes(void)
 }
 
 typedef struct watch {
-    uint64_t most;  /* of anonymous memory */
-    size_t stored;
-    bool count;     /* allocations, once the first recording is done */
+    uint64_t most; /* of anonymous memory */
+    bool count;    /* allocations */
 } watch;
 
 static int look(void *user, const es_ingest_event *e)
@@ -203,7 +202,6 @@ static int look(void *user, const es_ingest_event *e)
     uint64_t now = anonymous_bytes();
 
     if (now > w->most) w->most = now;
-    if (e->kind == ES_INGEST_STORED && w->stored++ == 0 && w->count) was = true;
     CHECK(e->kind != ES_INGEST_FAILED, "%s: %s", e->path, e->text);
     atomic_store(&counting, was);
     return 0;
@@ -226,6 +224,7 @@ static void ingest(es_session *s, es_store *store, const char *const *path, int 
     es_ingest_job job = {.session = s, .store = store, .speech = es_transcribe_defaults(), .listen = look, .user = w};
 
     job.speech.words = true;
+    atomic_store(&counting, w->count);
     CHECK(es_ingest(&job, path, (size_t)n, &tally, &err) == ES_OK, "%s", err.text);
     atomic_store(&counting, false);
     CHECK(tally.stored == (size_t)n, "%zu of %d recordings are stored", tally.stored, n);
@@ -334,10 +333,11 @@ static void together_as_alone(void)
     es_session_close(s);
 
     static const char *const rooms[] = {"/kernels/", "/engine/runtime/", "/engine/audio/", "/engine/models/", "/engine/speech/", "/engine/pipeline/"};
-    enum { SILENT = 5, PIPELINE = 5, ROOMS = 6 };
+    enum { AUDIO = 2, SILENT = 5, PIPELINE = 5, ROOMS = 6, FRONT_ENDS = 4 };
     long calls[ROOMS];
     if (calls_from(rooms, ROOMS, calls)) {
-        for (int i = 0; i < SILENT; i++) CHECK(calls[i] == 0, "%s: %ld allocations after the first recording", rooms[i], calls[i]);
+        for (int i = 0; i < SILENT; i++)
+            CHECK(calls[i] <= (i == AUDIO ? FRONT_ENDS : 0), "%s: %ld allocations for %d recordings", rooms[i], calls[i], n);
         CHECK(calls[PIPELINE] > 0, "nothing is counted");
     }
 
