@@ -292,7 +292,7 @@ int open(const char *path, int flags, ...)
     mode_t mode = 0;
 
     va_start(ap, flags);
-    if (flags & (O_CREAT | O_TMPFILE)) mode = va_arg(ap, mode_t);
+    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) mode = va_arg(ap, mode_t);
     va_end(ap);
     return any_open(path, flags, mode);
 }
@@ -303,7 +303,7 @@ int open64(const char *path, int flags, ...)
     mode_t mode = 0;
 
     va_start(ap, flags);
-    if (flags & (O_CREAT | O_TMPFILE)) mode = va_arg(ap, mode_t);
+    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) mode = va_arg(ap, mode_t);
     va_end(ap);
     return any_open(path, flags, mode);
 }
