@@ -14,8 +14,9 @@
 #endif
 
 static struct {
-    int failures; /* of the running test */
-    const char *skip;
+    int failures;     /* of the running test */
+    const char *skip; /* missing, or NULL */
+    char missing[200];
     char folder[256];
 } now;
 
@@ -34,7 +35,8 @@ void es_test_fail(const char *file, int line, const char *format, ...)
 
 void es_test_skip(const char *what)
 {
-    now.skip = what;
+    snprintf(now.missing, sizeof now.missing, "%s", what);
+    now.skip = now.missing;
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
