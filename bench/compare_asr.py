@@ -87,7 +87,7 @@ def main():
             library = os.path.join(folder, "library")
             shutil.rmtree(library, ignore_errors=True)
             seconds, peak, out = measured([o.earshot, "ingest", "-L", library, "--models", o.models, "--asr", o.asr, "--threads", str(o.threads),
-                                           "--language", "en", "--temperature", "0", "--words", "off", file], o.threads)
+                                           "--language", "en", "--temperature", "0", "--words", "off", "--sequential", file], o.threads)
             said = run([o.earshot, "show", "-L", library, "--text", os.path.basename(file)], o.threads)[1]
             return seconds, peak, str(len(said.split()))
 
