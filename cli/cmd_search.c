@@ -3,7 +3,7 @@
  *
  *     1  Sense and Sensibility.mp4  0:12.3  Anna
  *        The family of Dashwood had long been settled in Sussex. ...
- *        mpv --start=12 '/home/me/Videos/Sense and Sensibility.mp4'
+ *        mpv --start=12 '/videos/Sense and Sensibility.mp4'
  *
  * Texts come from recordings, that is from anywhere: what would steer a terminal is shown as \xNN. A long passage is cut
  * around the first thing that matched; JSON has all of it.
