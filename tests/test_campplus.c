@@ -5,11 +5,11 @@
 #include "test.h"
 
 #include "audio/fbank.h"
+#include "clips.h"
 #include "media/decode.h"
 #include "models/campplus.h"
 #include "runtime/arena.h"
 #include "speech/windows.h"
-#include "weights/convert/convert.h"
 
 enum { BINS = ES_FBANK_BINS, D = ES_CAMPPLUS_VECTOR, WINDOW = 160000, WINDOW_FRAMES = 998 };
 
@@ -24,28 +24,6 @@ static bool have(const char *file)
 }
 
 /* ---- sounds and features ---- */
-
-/* The whole recording; NULL after a failure or where the file is not there. */
-static float *sound(const char *file, int64_t *n)
-{
-    const char *path = es_test_data(file);
-    es_media_info info = {0};
-    es_spool *s = NULL;
-    es_err err = {0};
-    float *x = NULL;
-
-    if (!path) return NULL;
-    int rc = es_media_decode(&s, &info, path, 0, es_test_folder(), NULL, NULL, &err);
-    if (!rc) {
-        *n = es_spool_samples(s);
-        x = malloc((size_t)*n * sizeof *x + 1);
-        rc = es_spool_read(s, 0, *n, x, &err);
-    }
-    CHECK(!rc, "%s: %s", file, err.text);
-    es_spool_close(s);
-    es_media_info_done(&info);
-    return x;
-}
 
 static float *features(const float *pcm, int64_t samples, es_fbank_kind kind, int *frames)
 {
@@ -127,23 +105,6 @@ typedef struct rig {
     es_campplus *m;
 } rig;
 
-static const char *pack_path(void)
-{
-    static char path[4096];
-    es_convert_report rep;
-    es_err err = {0};
-
-    if (!es_test_data("models/campplus") || !es_test_data(TRACE)) {
-        es_test_skip("ES_TEST_DATA/models/campplus");
-        return NULL;
-    }
-    snprintf(path, sizeof path, "%s/campplus.pack", es_test_folder());
-    es_convert_options o = {.source = es_test_data("models/campplus"), .output = path, .name = "campplus"};
-    int rc = es_convert(&o, &rep, &err);
-    CHECK(rc == ES_OK, "%s", err.text);
-    return rc ? NULL : path;
-}
-
 static void rig_close(rig *g)
 {
     es_campplus_close(g->m);
@@ -156,7 +117,7 @@ static void rig_close(rig *g)
 
 static bool rig_open(rig *g, es_backend backend, int pieces, int frames, int threads, unsigned flags)
 {
-    const char *pack = pack_path();
+    const char *pack = clip_campplus(TRACE);
     es_fault fault = {0};
     es_err err = {0};
 
@@ -220,7 +181,7 @@ static void trace(void)
     int64_t n = 0;
 
     if (!have(WAV) || !rig_open(&g, ES_CPU, 1, 300, 1, ES_PLAN_POISON)) return;
-    float *pcm = sound(WAV, &n);
+    float *pcm = clip_sound(WAV, &n);
     CHECK(!es_json_read(&j, es_test_data(TRACE), 1 << 20, &err), "%s", err.text);
     for (size_t i = 0; i < sizeof clips / sizeof clips[0] && pcm; i++) {
         const es_json_node *clip = es_json_get(es_json_root(j), clips[i].key), *bank = es_json_get(clip, "fbank");
@@ -261,7 +222,7 @@ static void windows_of_sample(void)
     double worst = 1;
 
     if (!have(SAMPLE) || !have(WAV) || !rig_open(&g, ES_CPU, 3, 3 * WINDOW_FRAMES, 1, 0)) return;
-    float *pcm = sound(WAV, &n), *x = malloc(3 * WINDOW_FRAMES * BINS * sizeof *x);
+    float *pcm = clip_sound(WAV, &n), *x = malloc(3 * WINDOW_FRAMES * BINS * sizeof *x);
     double *classes = es_test_npz(es_test_data(SAMPLE), "classes", &n_dims, dims);
     double *want = es_test_npz(es_test_data(SAMPLE), "embeddings", &n_dims, dims), *bank = es_test_npz(es_test_data(SAMPLE), "fbank12", &n_dims, dims);
     CHECK(pcm && classes && want && bank);
@@ -317,7 +278,7 @@ static void whole_clips(void)
         float vector[D], *x, *pcm;
         double *want = es_test_npz(es_test_data(LIBRI), files[i], &n_dims, dims);
         snprintf(name, sizeof name, "audio/librispeech/%s", files[i]);
-        pcm = sound(name, &n);
+        pcm = clip_sound(name, &n);
         CHECK(pcm && want, "%s", files[i]);
         if (pcm && want) {
             x = features(pcm, n, ES_FBANK_POVEY, &frames);
@@ -400,7 +361,7 @@ static void other_sizes(void)
         const char *from, *to, *says;
     } cases[] = {{"growth\\\":32", "growth\\\":16", "\"growth\" is 16"}, {"[24,2]", "[25,2]", "25 layers of dilation 2"},
                  {"embedding\\\":192", "embedding\\\":512", "\"embedding\" is 512"}};
-    const char *path = pack_path();
+    const char *path = clip_campplus(TRACE);
     size_t size = (size_t)40 << 20, n = 0, head = 0;
     char *bytes = path ? malloc(size) : NULL;
     FILE *f = bytes ? fopen(path, "rb") : NULL;

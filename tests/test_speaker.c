@@ -5,29 +5,12 @@
 #include "test.h"
 
 #include "audio/front.h"
+#include "clips.h"
 #include "speaker_rig.h"
-#include "weights/convert/convert.h"
 
 enum { BINS = ES_FRONT_BINS, D = 192 };
 
 static const char TRACE[] = "goldens/speakers/campplus_trace.json";
-
-static const char *campplus(void)
-{
-    static char path[4096];
-    es_convert_report rep;
-    es_err err = {0};
-
-    if (!es_test_data("models/campplus") || !es_test_data(TRACE)) {
-        es_test_skip("ES_TEST_DATA/models/campplus");
-        return NULL;
-    }
-    snprintf(path, sizeof path, "%s/campplus.pack", es_test_folder());
-    es_convert_options o = {.source = es_test_data("models/campplus"), .output = path, .name = "campplus"};
-    int rc = es_convert(&o, &rep, &err);
-    CHECK(rc == ES_OK, "%s", err.text);
-    return rc ? NULL : path;
-}
 
 static float *noise(uint64_t seed, int rows)
 {
@@ -63,7 +46,7 @@ static void blocks_of_campplus(void)
         const char *key;
         int from, to;
     } clips[] = {{"a", 169600, 217600}, {"b", 348800, 372000}, {"c", 107200, 113600}};
-    const char *pack = campplus();
+    const char *pack = clip_campplus(TRACE);
     es_json *j = NULL;
     es_front *front = NULL;
     es_err err = {0};
@@ -96,7 +79,7 @@ static void masks(void)
 {
     enum { ROWS = 120, FRAMES = 71 };
     static uint8_t mask[3][FRAMES];
-    const char *pack = campplus();
+    const char *pack = clip_campplus(TRACE);
     es_speaker_rig wide, narrow;
 
     if (!pack || !es_speaker_rig_open(&wide, pack, ES_CPU, 8, 400, 2, ES_PLAN_POISON, false)) return;
@@ -130,7 +113,7 @@ static void masks(void)
 
 static void too_long(void)
 {
-    const char *pack = campplus();
+    const char *pack = clip_campplus(TRACE);
     es_speaker_rig g;
     es_err err = {0};
     float vector[D];

@@ -5,9 +5,9 @@
 #include "test.h"
 
 #include "audio/front.h"
+#include "clips.h"
 #include "media/decode.h"
 #include "speaker_rig.h"
-#include "weights/convert/convert.h"
 
 enum { BINS = ES_FRONT_BINS, MOST = 256 /* numbers of a vector */ };
 
@@ -302,28 +302,6 @@ static void ecapa_company(void)
     if (pack) company(pack);
 }
 
-/* The whole recording at 16 kHz; NULL after a failure or where the file is not there. */
-static float *sound(const char *file, int64_t *n)
-{
-    const char *path = es_test_data(file);
-    es_media_info info = {0};
-    es_spool *s = NULL;
-    es_err err = {0};
-    float *x = NULL;
-
-    if (!path) return NULL;
-    int rc = es_media_decode(&s, &info, path, 0, es_test_folder(), NULL, NULL, &err);
-    if (!rc) {
-        *n = es_spool_samples(s);
-        x = malloc((size_t)*n * sizeof *x + 1);
-        rc = es_spool_read(s, 0, *n, x, &err);
-    }
-    CHECK(!rc, "%s: %s", file, err.text);
-    es_spool_close(s);
-    es_media_info_done(&info);
-    return x;
-}
-
 /* Weights trained for minutes, on clean read speech: the same voice is nearer than another, through the real front end. */
 static void ecapa_small(void)
 {
@@ -345,7 +323,7 @@ static void ecapa_small(void)
         int64_t n = 0;
         float v[D];
         snprintf(name, sizeof name, "audio/librispeech/%s.flac", files[i]);
-        float *pcm = sound(name, &n), *x = malloc((size_t)es_front_rows(front, n) * BINS * sizeof *x + 1);
+        float *pcm = clip_sound(name, &n), *x = malloc((size_t)es_front_rows(front, n) * BINS * sizeof *x + 1);
         CHECK(pcm != NULL, "%s", name);
         if (pcm) {
             es_front_run(front, x, pcm, n);
