@@ -136,6 +136,7 @@ enum { ALL = sizeof recordings / sizeof recordings[0], FEW = 4 };
 
 static int chosen(const char *path[ALL])
 {
+    static char paths[ALL][4096];
     const char *given = getenv("ES_TEST_RECORDINGS");
     int n = given ? atoi(given) : FEW;
 
@@ -147,24 +148,23 @@ static int chosen(const char *path[ALL])
             es_test_skip("recordings of ES_TEST_DATA");
             return 0;
         }
-        path[i] = strdup(p);
+        snprintf(paths[i], sizeof paths[i], "%s", p);
+        path[i] = paths[i];
     }
     return n;
 }
 
 /* ---- one run ---- */
 
-static const char *models_folder;
+static char models_folder[2048];
 
 static bool link_models(bool large)
 {
     const char *const packs[] = {large ? "whisper-base.pack" : "whisper-tiny.pack", "segmentation-3.0.pack", "campplus.pack", "minilm.pack"};
     static char path[4096];
-    char models[2048];
 
-    snprintf(models, sizeof models, "%s/models", es_test_folder());
-    models_folder = strdup(models);
-    mkdir(models, 0755);
+    snprintf(models_folder, sizeof models_folder, "%s/models", es_test_folder());
+    mkdir(models_folder, 0755);
     for (size_t i = 0; i < sizeof packs / sizeof packs[0]; i++) {
         const char *pack = es_test_models(packs[i]);
         if (!pack) {
@@ -172,7 +172,7 @@ static bool link_models(bool large)
             es_test_skip(path);
             return false;
         }
-        snprintf(path, sizeof path, "%s/%s", models, packs[i]);
+        snprintf(path, sizeof path, "%s/%s", models_folder, packs[i]);
         CHECK(symlink(pack, path) == 0, "no link to %s", pack);
     }
     return true;
@@ -354,8 +354,6 @@ static void together_as_alone(void)
           "%zu recordings, %zu words, %zu speakers, %zu passages", both.n, both.spoken, both.speakers, both.passages);
     es_store_close(both.all);
     es_store_close(both.alone);
-    for (int i = 0; i < n; i++) free((char *)(uintptr_t)path[i]);
-    free((char *)(uintptr_t)models_folder);
 }
 
 int main(int argc, char **argv)
