@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/synthetic.h"
+#include "pipeline/bench/synthetic.h"
 
 int main(int argc, char **argv)
 {

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "pipeline/bench.h"
+#include "pipeline/bench/bench.h"
 #include "speech/cluster.h"
 #include "speech/score.h"
 

@@ -11,7 +11,7 @@
 #include "base/people.h"
 #include "base/types.h"
 #include "earshot.h"
-#include "pipeline/session.h"
+#include "pipeline/session/session.h"
 #include "store/store.h"
 
 struct es_engine {

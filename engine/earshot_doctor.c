@@ -16,8 +16,8 @@
 #include "door.h"
 #include "kernels/device.h"
 #include "media/decode.h"
-#include "pipeline/packs.h"
-#include "pipeline/verify.h"
+#include "pipeline/session/packs.h"
+#include "pipeline/bench/verify.h"
 #include "runtime/weights.h"
 #include "store/store.h"
 

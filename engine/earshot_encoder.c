@@ -6,8 +6,8 @@
 
 #include "door.h"
 #include "encoder.h"
-#include "pipeline/bench_embed.h"
-#include "pipeline/embedding.h"
+#include "pipeline/bench/bench_embed.h"
+#include "pipeline/search/embedding.h"
 
 int es_door_encoder_options(es_embedding_options *out, const es_encoder_options *options, char *models_room, size_t room,
                             es_err *err)

@@ -11,13 +11,13 @@
 #include "door.h"
 #include "library.h"
 #include "media/decode.h"
-#include "pipeline/batch.h"
-#include "pipeline/bench.h"
-#include "pipeline/bench_batches.h"
-#include "pipeline/bench_voices.h"
+#include "pipeline/words/batch.h"
+#include "pipeline/bench/bench.h"
+#include "pipeline/bench/bench_batches.h"
+#include "pipeline/bench/bench_voices.h"
 #include "pipeline/ingest.h"
-#include "pipeline/synthetic.h"
-#include "pipeline/transcribe.h"
+#include "pipeline/bench/synthetic.h"
+#include "pipeline/words/transcribe.h"
 
 int es_engine_open(es_engine **out, const es_engine_options *options, es_error *error)
 {

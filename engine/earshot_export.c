@@ -11,7 +11,7 @@
 
 #include "door.h"
 #include "library.h"
-#include "pipeline/export.h"
+#include "pipeline/exports/export.h"
 
 static int export_options(es_export_options *out, const es_subtitle_options *options, es_err *err)
 {

@@ -8,7 +8,7 @@
 
 #include "door.h"
 #include "library.h"
-#include "pipeline/names.h"
+#include "pipeline/speakers/names.h"
 
 int es_library_open(es_library **out, const char *folder, unsigned flags, es_error *error)
 {

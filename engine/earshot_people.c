@@ -8,8 +8,8 @@
 
 #include "door.h"
 #include "library.h"
-#include "pipeline/names.h"
-#include "pipeline/voiceprint.h"
+#include "pipeline/speakers/names.h"
+#include "pipeline/speakers/voiceprint.h"
 
 char **es_door_labels(es_store *s, es_hash128 content, int track, int n, es_err *err)
 {

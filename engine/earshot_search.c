@@ -7,8 +7,8 @@
 #include "door.h"
 #include "library.h"
 #include "encoder.h"
-#include "pipeline/reembed.h"
-#include "pipeline/search.h"
+#include "pipeline/search/reembed.h"
+#include "pipeline/search/search.h"
 
 enum { MARKS = 256 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "door.h"
-#include "pipeline/export.h"
+#include "pipeline/exports/export.h"
 
 size_t es_speech_segments(const es_speech *speech)
 {

@@ -5,7 +5,7 @@
 #define ES_ENCODER_H
 
 #include "earshot.h"
-#include "pipeline/embedding.h"
+#include "pipeline/search/embedding.h"
 
 struct es_encoder {
     es_embedding *embedding;

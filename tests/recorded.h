@@ -6,7 +6,7 @@
 
 #include "test.h"
 
-#include "pipeline/diarize.h"
+#include "pipeline/speakers/diarize.h"
 #include "speech/windows.h"
 
 typedef struct recording {

@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "media/decode.h"
-#include "pipeline/transcribe.h"
+#include "pipeline/words/transcribe.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 #include "runtime/weights.h"

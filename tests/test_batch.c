@@ -8,8 +8,8 @@
 
 #include "base/hash.h"
 #include "media/decode.h"
-#include "pipeline/batch.h"
-#include "pipeline/cut.h"
+#include "pipeline/words/batch.h"
+#include "pipeline/words/cut.h"
 #include "seeded.h"
 
 /* ---- recordings ---- */

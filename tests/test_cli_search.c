@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "pipeline/meaning.h"
-#include "pipeline/names.h"
+#include "pipeline/search/meaning.h"
+#include "pipeline/speakers/names.h"
 #include "store/find.h"
 
 #ifndef ES_BINARY_DIR

@@ -4,8 +4,8 @@
  */
 #include "recorded.h"
 
-#include "pipeline/diarize.h"
-#include "pipeline/plda.h"
+#include "pipeline/speakers/diarize.h"
+#include "pipeline/speakers/plda.h"
 #include "speech/rttm.h"
 #include "speech/score.h"
 #include "weights/convert/convert.h"

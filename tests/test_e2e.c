@@ -13,7 +13,7 @@
 
 #include "earshot.h"
 #include "pipeline/ingest.h"
-#include "pipeline/session.h"
+#include "pipeline/session/session.h"
 #include "seeded.h"
 #include "store/store.h"
 #include "test.h"

@@ -9,8 +9,8 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
-#include "pipeline/cues.h"
-#include "pipeline/export.h"
+#include "pipeline/exports/cues.h"
+#include "pipeline/exports/export.h"
 #include "text/unicode.h"
 
 /* ---- transcripts in few words ---- */

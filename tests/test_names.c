@@ -9,7 +9,7 @@
 
 #include <dirent.h>
 
-#include "pipeline/names.h"
+#include "pipeline/speakers/names.h"
 #include "speech/identify.h"
 #include "store/half.h"
 

@@ -3,7 +3,7 @@
  */
 #include "test.h"
 
-#include "pipeline/passages.h"
+#include "pipeline/search/passages.h"
 
 /* ---- transcripts by hand ---- */
 

@@ -5,10 +5,10 @@
  * All of it from the names of architectures, without weights and without a device.
  */
 #define _GNU_SOURCE
-#include "pipeline/bench_batches.h"
-#include "pipeline/cost.h"
-#include "pipeline/fit.h"
-#include "pipeline/session.h"
+#include "pipeline/bench/bench_batches.h"
+#include "pipeline/session/cost.h"
+#include "pipeline/session/fit.h"
+#include "pipeline/session/session.h"
 #include "seeded.h"
 #include "test.h"
 

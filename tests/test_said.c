@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "earshot.h"
-#include "pipeline/attribute.h"
+#include "pipeline/speakers/attribute.h"
 #include "speech/said.h"
 #include "speech/score.h"
 

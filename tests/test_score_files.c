@@ -4,7 +4,7 @@
 #include "test.h"
 
 #include "base/json.h"
-#include "pipeline/bench_voices.h"
+#include "pipeline/bench/bench_voices.h"
 
 static const char *write_file(const char *name, const char *text)
 {

@@ -4,9 +4,9 @@
 #define _GNU_SOURCE
 #include "test.h"
 
-#include "pipeline/fuse.h"
-#include "pipeline/moment.h"
-#include "pipeline/query.h"
+#include "pipeline/search/fuse.h"
+#include "pipeline/search/moment.h"
+#include "pipeline/search/query.h"
 
 /* ---- fusion ---- */
 

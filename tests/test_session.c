@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "pipeline/packs.h"
-#include "pipeline/session.h"
+#include "pipeline/session/packs.h"
+#include "pipeline/session/session.h"
 #include "runtime/arena.h"
 #include "test.h"
 

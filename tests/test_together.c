@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "pipeline/ingest.h"
-#include "pipeline/session.h"
+#include "pipeline/session/session.h"
 #include "store/store.h"
 #include "test.h"
 

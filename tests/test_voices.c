@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 
 #include "pipeline/alone.h"
-#include "pipeline/names.h"
-#include "pipeline/voiceprint.h"
+#include "pipeline/speakers/names.h"
+#include "pipeline/speakers/voiceprint.h"
 #include "speech/enroll.h"
 #include "speech/identify.h"
 #include "speech/score.h"

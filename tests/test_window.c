@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#include "pipeline/window.h"
+#include "pipeline/words/window.h"
 
 /* A vocabulary of bytes, and special tokens after it as a multilingual model has them. */
 static const es_whisper_ids byte_ids = {.eot = 256,

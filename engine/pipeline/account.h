@@ -8,7 +8,7 @@
 #define ES_ACCOUNT_H
 
 #include "base/types.h"
-#include "pipeline/diarize.h"
+#include "pipeline/speakers/diarize.h"
 #include "speech/windows.h"
 #include "speech/work.h"
 

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "pipeline/account.h"
-#include "pipeline/voiceprint.h"
+#include "pipeline/speakers/voiceprint.h"
 #include "speech/enroll.h"
 #include "speech/windows.h"
 

@@ -12,7 +12,7 @@
 #define ES_ALONE_H
 
 #include "base/people.h"
-#include "pipeline/diarize.h"
+#include "pipeline/speakers/diarize.h"
 
 /* w: as es_diarize_segment() left it. people: who is enrolled, with the spaces of their vectors; space: of the network
  * that names voices, which is m->voice, or m->diarizer where that is NULL. *taken: out is filled, as es_diarize() fills

@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pipeline/batch.h"
+#include "pipeline/words/batch.h"
 
 enum { MOST_READERS = 16, LOOK_MS = 100 };
 

@@ -26,10 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/batch.h"
+#include "pipeline/words/batch.h"
 #include "pipeline/flow.h"
-#include "pipeline/names.h"
-#include "pipeline/search.h"
+#include "pipeline/speakers/names.h"
+#include "pipeline/search/search.h"
 #include "pipeline/steps.h"
 #include "text/language.h"
 

@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "pipeline/batch.h"
-#include "pipeline/hear.h"
-#include "pipeline/session.h"
-#include "pipeline/transcribe.h"
+#include "pipeline/words/batch.h"
+#include "pipeline/speakers/hear.h"
+#include "pipeline/session/session.h"
+#include "pipeline/words/transcribe.h"
 #include "store/store.h"
 
 typedef enum es_ingest_kind {

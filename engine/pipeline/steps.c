@@ -15,8 +15,8 @@
 #include <time.h>
 
 #include "base/json.h"
-#include "pipeline/meaning.h"
-#include "pipeline/names.h"
+#include "pipeline/search/meaning.h"
+#include "pipeline/speakers/names.h"
 
 /* Shares of a file's work, as measured on two cores with a small model: what the progress bar is made of. */
 #define SHARE_READ   0.01

@@ -7,7 +7,7 @@
 
 #include "media/decode.h"
 #include "pipeline/ingest.h"
-#include "pipeline/names.h"
+#include "pipeline/speakers/names.h"
 #include "pipeline/walk.h"
 #include "store/claim.h"
 

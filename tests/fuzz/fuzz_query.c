@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/moment.h"
-#include "pipeline/passages.h"
-#include "pipeline/query.h"
+#include "pipeline/search/moment.h"
+#include "pipeline/search/passages.h"
+#include "pipeline/search/query.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pipeline/bench_voices.h"
+#include "pipeline/bench/bench_voices.h"
 #include "speech/rttm.h"
 #include "speech/score.h"
 

@@ -1,0 +1,25 @@
+/*
+ * meaning.h - what was said, made findable: the passages of a recording and, with a text encoder, their vectors.
+ *
+ * Passages belong to the transcript and the encoder's tokenizer, vectors to the encoder alone. When the model changes, the
+ * passages of a recording stay and only their vectors are made anew.
+ */
+#ifndef ES_MEANING_H
+#define ES_MEANING_H
+
+#include "base/err.h"
+#include "base/types.h"
+#include "pipeline/session/session.h"
+#include "store/store.h"
+
+/* Cuts t into passages: by the encoder's tokens, or by a rule of thumb where e is NULL or has no tokenizer. No vectors. *out
+ * is the caller's, to give to es_passages_done(). */
+int es_meaning_cut(es_passages *out, const es_transcript *t, const es_embedding *e, es_err *err);
+/* The vectors of passages, in e's space; what out held is freed. */
+int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_err *err);
+
+/* Both of a recording whose transcript, with its speakers, is there: what ingest does. Without a text encoder the passages
+ * are found by their words alone. */
+int es_meaning_add(es_result *r, es_session *session, es_err *err);
+
+#endif
