@@ -92,8 +92,9 @@ static pid_t start(const setting *s, const char *out, const char *err, const cha
         signal(SIGXFSZ, SIG_IGN); /* a write past it fails instead of killing */
         setrlimit(RLIMIT_FSIZE, &limit);
     }
+    int program = open(argv[0], O_RDONLY | O_CLOEXEC); /* somebody else may not walk through the folders it lies in */
     if (s && s->uid && (setgid(s->uid) || setuid(s->uid))) _exit(120);
-    execv(argv[0], (char *const *)(uintptr_t)argv);
+    fexecve(program, (char *const *)(uintptr_t)argv, environ);
     _exit(121);
 }
 
