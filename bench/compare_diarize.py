@@ -2,12 +2,13 @@
 """earshot beside a plain diarization in torch on the same file and machine, alternately: wall time, time of processors, peak memory, error.
 
 usage: bench/compare_diarize.py --earshot build/gcc/earshot --models build/models [--python /usr/bin/python3] [--runs 3]
-                                [--recording WAV RTTM]... [--steps 1,2,5]
+                                [--recording WAV RTTM]... [--steps 1,2,5] [--torch-threads 1] [--senko PYTHON]
 
 The reference is bench/reference_diarize.py, run by --python, which needs numpy and torch; its checkpoints are what
 `tools/fetch-models --test` keeps below sources/ of the folder of models. Both get the same threads and the same five minutes: the
 recordings given, by default the telephone call that tools/fetch-models brings, one behind the other at changing loudness,
-repeated. Prints a table in Markdown with the commit and machine it was made on, and the error at each step.
+repeated. --torch-threads: torch may be faster with fewer. --senko: a Python that has the package senko, which
+bench/reference_senko.py runs. Prints a table in Markdown with the commit and machine it was made on, and the error at each step.
 """
 import argparse
 import json
@@ -96,6 +97,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--torch-threads", type=int, help="as --threads")
+    parser.add_argument("--senko", metavar="PYTHON")
     parser.add_argument("--steps", default="1,2,5")
     o = parser.parse_args()
     call = os.path.join(o.models, "recordings", "sample")
@@ -109,14 +112,23 @@ def main():
             return measured([o.earshot, "bench", "diarize", "--models", o.models, "--device", "cpu", "--threads", str(o.threads), "--step", step,
                              "-o", out, mix], o.threads) + (out,)
 
+        torch_threads = o.torch_threads or o.threads
+
         def torch():
             out = os.path.join(folder, "torch.rttm")
-            return measured([o.python, os.path.join(here, "reference_diarize.py"), "--threads", str(o.threads), "--segmentation",
+            return measured([o.python, os.path.join(here, "reference_diarize.py"), "--threads", str(torch_threads), "--segmentation",
                              os.path.join(sources, "segmentation-3.0", "pytorch_model.bin"), "--campplus",
-                             os.path.join(sources, "campplus", "campplus_cn_en_common.pt"), "-o", out, mix], o.threads) + (out,)
+                             os.path.join(sources, "campplus", "campplus_cn_en_common.pt"), "-o", out, mix], torch_threads) + (out,)
+
+        def senko():
+            out = os.path.join(folder, "senko.rttm")
+            return measured([o.senko, os.path.join(here, "reference_senko.py"), "--threads", str(o.threads), "-o", out, mix], o.threads) + (out,)
 
         programs = {f"earshot, step {s} s": (lambda s=s: earshot(s)) for s in o.steps.split(",")}
-        programs["torch, step 1 s"] = torch
+        reference_name = f"torch, step 1 s, {torch_threads} thread{'s' if torch_threads > 1 else ''}"
+        programs[reference_name] = torch
+        if o.senko:
+            programs["senko"] = senko
         results = {name: [] for name in programs}
         for i in range(o.runs):
             for name, program in programs.items():
@@ -126,7 +138,7 @@ def main():
         print(f"commit {commit}, {platform.machine()}, {os.cpu_count()} cores, {duration:.0f} s of sound, median of {o.runs}, "
               f"load {os.getloadavg()[0]:.1f}\n")
         print("| program | seconds | fastest | × real time | CPU seconds | peak MiB | DER % | DER % from torch's |\n|---|---|---|---|---|---|---|---|")
-        theirs = results["torch, step 1 s"][0][3]
+        theirs = results[reference_name][0][3]
         for name, rows in results.items():
             s = statistics.median(r[0] for r in rows)
             print(f"| {name} | {s:.1f} | {min(r[0] for r in rows):.1f} | {duration / s:.1f} | {min(r[2] for r in rows):.1f} | "
