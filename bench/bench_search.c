@@ -1,20 +1,24 @@
 /*
  * bench_search.c - how fast a library is searched: exactly by vectors, and by words.
  *
- *   bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]
+ *   bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR] [--keep DIR]
  *
- * A library is made in a folder of its own below DIR (else TMPDIR, else /tmp) and removed at the end. Vectors are
+ * A library is made in a folder of its own below DIR (else TMPDIR, else /tmp) and removed at the end. With --keep it is
+ * made in DIR and stays; where one lies there already, that one is searched, and 0 for N leaves a part out. Vectors are
  * random ones of unit length, a thousand to a recording. Passages have 60 words drawn by Zipf's law from 100,000, a
  * hundred to a recording, which is about an hour of speech. Both are written as ingesting writes them, but many
  * recordings to a transaction, and lists sorted first: what lies in the file is the same.
  *
- * The scan is compared with a sum in double over the same vectors, and its rate with that of memcpy on as many threads,
- * counting the bytes read and the bytes written. Every time is warm: the file is in memory when it is taken.
+ * The scan is compared with a sum in double over the same vectors, and its rate with two others of this machine on as
+ * many threads: that of memcpy, counting the bytes read and the bytes written, and that of reading the same vectors
+ * where they lie and doing nothing with them but an exclusive or. Scan and reading take turns, so that what else the
+ * machine does meets both. Every time is warm: the file is in memory when it is taken.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,12 +49,17 @@ static void *take(size_t bytes)
     exit(1);
 }
 
-static double now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
 }
 
 static uint64_t state = 1;
@@ -91,29 +100,25 @@ static void random_row(float *row, int width)
     for (int i = 0; i < width; i++) row[i] = (float)((double)row[i] / sqrt(sum));
 }
 
-static void put_vectors(es_store *s, long n, int width, float *const queries[QUERIES], es_top best[QUERIES])
+static es_hash128 the_space(void)
 {
-    es_vectors v = {.space = es_hash_bytes("space", 5), .width = width};
+    return es_hash_bytes("space", 5);
+}
+
+static void put_vectors(es_store *s, long n, int width)
+{
+    es_vectors v = {.space = the_space(), .width = width};
     es_record r = {0};
     es_txn *x = NULL;
     es_err err = {0};
     long batch = 200000000L / (2L * ROWS * width) + 1;
+    double start = now();
 
     v.rows = take((size_t)ROWS * (size_t)width * sizeof *v.rows);
     for (long at = 0, m = 0; at < n; at += ROWS, m++) {
-        es_hash128 content = es_hash_bytes(&m, sizeof m);
-        es_key key = es_key_recording(content, 0);
+        es_key key = es_key_recording(es_hash_bytes(&m, sizeof m), 0);
         v.n = (size_t)(n - at < ROWS ? n - at : ROWS);
-        for (size_t i = 0; i < v.n; i++) {
-            float *row = v.rows + i * (size_t)width;
-            random_row(row, width);
-            for (int q = 0; q < QUERIES; q++) {
-                es_scored one = {.id = {es_hash_id(content), 0, (uint32_t)i}};
-                for (int k = 0; k < width; k++)
-                    one.score += (double)es_half_value(es_half_of(row[k])) * (double)queries[q][k];
-                es_top_add(&best[q], &one);
-            }
-        }
+        for (size_t i = 0; i < v.n; i++) random_row(v.rows + i * (size_t)width, width);
         if (!x) must(es_inside_begin(s, true, &x, &err), &err);
         must(es_inside_put_vectors(x, &r, ES_USE_PASSAGES, es_key_bytes(&key), &v, &err), &err);
         if (m % batch == batch - 1 || at + ROWS >= n) {
@@ -123,6 +128,101 @@ static void put_vectors(es_store *s, long n, int width, float *const queries[QUE
     }
     es_vectors_done(&v);
     free(r.p);
+    printf("vectors    written in %.1f s\n", now() - start);
+}
+
+/* The vectors of a library, where they lie in the map. */
+typedef struct block {
+    es_rows rows;
+    uint64_t media;
+} block;
+
+typedef struct blocks {
+    block *p;
+    size_t n, room;
+    size_t vectors, width;
+    atomic_size_t next;
+    atomic_uint_least64_t bits; /* of all, by exclusive or */
+} blocks;
+
+/* They stay where they are until the transaction ends. */
+static void find_blocks(blocks *b, es_txn *x)
+{
+    es_key prefix = es_key_space(ES_USE_PASSAGES, the_space());
+    es_cursor *c = NULL;
+    es_bytes key, value;
+    es_err err = {0};
+    int rc;
+
+    must(es_cursor_open(&c, x, ES_TABLE_VECTORS, &err), &err);
+    for (rc = es_cursor_seek(c, es_key_bytes(&prefix), &key, &value, &err);
+         rc == ES_OK && es_key_starts(key, es_key_bytes(&prefix)); rc = es_cursor_next(c, &key, &value, &err)) {
+        if (b->n == b->room) {
+            b->room = 2 * b->room + 64;
+            b->p = realloc(b->p, b->room * sizeof *b->p);
+            if (!b->p) exit(1);
+        }
+        must(es_record_read_vectors(value, &b->p[b->n].rows, true, &err), &err);
+        b->p[b->n].media = es_key_number((const uint8_t *)key.p + prefix.n, 8);
+        b->width = b->p[b->n].rows.width;
+        b->vectors += b->p[b->n++].rows.n;
+    }
+    es_cursor_close(c);
+}
+
+/* The best of all by sums in double. */
+static void sum_in_double(const blocks *b, float *const queries[QUERIES], es_top best[QUERIES])
+{
+    double *row = take(b->width * sizeof *row);
+
+    for (size_t i = 0; i < b->n; i++) {
+        const uint8_t *p = b->p[i].rows.half;
+        for (uint32_t r = 0; r < b->p[i].rows.n; r++) {
+            es_scored one = {.id = {b->p[i].media, 0, b->p[i].rows.first + r}};
+            for (size_t k = 0; k < b->width; k++, p += 2) row[k] = (double)es_half_value((uint16_t)(p[0] | p[1] << 8));
+            for (int q = 0; q < QUERIES; q++) {
+                one.score = 0;
+                for (size_t k = 0; k < b->width; k++) one.score += row[k] * (double)queries[q][k];
+                es_top_add(&best[q], &one);
+            }
+        }
+    }
+    free(row);
+}
+
+/* Bytes read with nothing done to them, as they follow each other in memory. */
+static void *only_read(void *user)
+{
+    typedef uint64_t V __attribute__((vector_size(64)));
+    blocks *b = user;
+    V sum[4] = {{0}};
+    uint64_t all = 0;
+
+    for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < b->n;) {
+        const uint8_t *p = b->p[i].rows.half;
+        size_t bytes = (size_t)b->p[i].rows.n * b->width * 2;
+        for (size_t k = 0; k + sizeof sum <= bytes; k += sizeof sum)
+            for (int j = 0; j < 4; j++) {
+                V v;
+                memcpy(&v, p + k + (size_t)j * sizeof v, sizeof v);
+                sum[j] ^= v;
+            }
+    }
+    for (int k = 0; k < 8; k++) all ^= sum[0][k] ^ sum[1][k] ^ sum[2][k] ^ sum[3][k];
+    atomic_fetch_xor(&b->bits, all);
+    return NULL;
+}
+
+static double read_once(blocks *b, int threads)
+{
+    pthread_t t[64];
+    double start = now();
+
+    atomic_store(&b->next, 0);
+    for (int i = 1; i < threads; i++) pthread_create(&t[i], NULL, only_read, b);
+    only_read(b);
+    for (int i = 1; i < threads; i++) pthread_join(t[i], NULL);
+    return now() - start;
 }
 
 typedef struct copying {
@@ -165,57 +265,81 @@ static double copy_rate(int threads, size_t bytes)
     return best;
 }
 
-static int bench_vectors(es_store *s, long n, int width, int threads)
+/* How many of the hits are not those of the sums in double; where two of these are as good as equal, any order will do.
+ */
+static int count_wrong(const es_hit *hits, size_t found, const es_top *best)
+{
+    int wrong = 0;
+
+    for (size_t i = 0; i < best->n; i++) {
+        const es_scored *w = &best->at[i];
+        bool tie =
+            (i > 0 && fabs(w->score - w[-1].score) < 1e-7) || (i + 1 < best->n && fabs(w->score - w[1].score) < 1e-7);
+        if (i >= found || fabs((double)hits[i].score - w->score) > 1e-6 ||
+            (!tie && (hits[i].id.media != w->id.media || hits[i].id.number != w->id.number)))
+            wrong++;
+    }
+    return wrong;
+}
+
+static int bench_vectors(es_store *s, int threads)
 {
     float *queries[QUERIES];
     es_top best[QUERIES];
     es_hit hits[K];
-    double times[QUERIES * ROUNDS], start, bytes = 2.0 * (double)n * width, rate;
+    es_txn *x = NULL;
+    blocks b = {.n = 0};
+    double times[QUERIES * ROUNDS], reads[QUERIES * ROUNDS], cpu = 0, bytes, rate;
     size_t found;
-    int wrong = 0, n_times = 0;
+    int wrong = 0, n = 0;
     es_err err = {0};
     uint64_t all = 0;
 
+    must(es_inside_begin(s, false, &x, &err), &err);
+    find_blocks(&b, x);
+    bytes = 2.0 * (double)b.vectors * (double)b.width;
+    printf("vectors    %zu of %zu numbers, %.2f GB\n", b.vectors, b.width, bytes * 1e-9);
+    state = 7;
     for (int q = 0; q < QUERIES; q++) {
-        queries[q] = take((size_t)width * sizeof(float));
-        random_row(queries[q], width);
+        queries[q] = take(b.width * sizeof(float));
+        random_row(queries[q], (int)b.width);
         best[q] = (es_top){.at = take(K * sizeof(es_scored)), .k = K};
     }
-    start = now();
-    put_vectors(s, n, width, queries, best);
-    printf("vectors    %ld of %d numbers, %.2f GB, written in %.1f s\n", n, width, bytes * 1e-9, now() - start);
+    sum_in_double(&b, queries, best);
+    for (int q = 0; q < QUERIES; q++) es_top_sort(&best[q]);
     for (int round = -1; round < ROUNDS; round++) { /* the first warms */
         for (int q = 0; q < QUERIES; q++) {
-            start = now();
-            must(es_store_find_vectors(s, es_hash_bytes("space", 5), queries[q], width, NULL, threads, K, hits, &found,
-                                       &err),
+            double read = read_once(&b, threads), start = now(), used = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+            must(es_store_find_vectors(s, the_space(), queries[q], (int)b.width, NULL, threads, K, hits, &found, &err),
                  &err);
-            if (round >= 0) times[n_times++] = now() - start;
-            if (round < 0) es_top_sort(&best[q]);
-            for (size_t i = 0; i < K; i++) {
-                const es_scored *w = &best[q].at[i];
-                bool tie =
-                    (i > 0 && fabs(w->score - w[-1].score) < 1e-7) || (i + 1 < K && fabs(w->score - w[1].score) < 1e-7);
-                if (i >= best[q].n) continue;
-                if (i >= found || fabs((double)hits[i].score - w->score) > 1e-6 ||
-                    (!tie && (hits[i].id.media != w->id.media || hits[i].id.number != w->id.number)))
-                    wrong++;
+            if (round >= 0) {
+                cpu += seconds_of(CLOCK_PROCESS_CPUTIME_ID) - used;
+                times[n] = now() - start;
+                reads[n++] = read;
             }
+            wrong += count_wrong(hits, found, &best[q]);
             all = 31 * all + es_hash_id(es_hash_bytes(hits, found * sizeof *hits));
         }
     }
-    qsort(times, (size_t)n_times, sizeof *times, by_size);
+    must(es_inside_end(s, x, ES_OK, &err), &err);
+    qsort(times, (size_t)n, sizeof *times, by_size);
+    qsort(reads, (size_t)n, sizeof *reads, by_size);
     rate = copy_rate(threads, bytes < 1e9 ? (size_t)bytes / 64 * 64 : (size_t)1 << 30);
-    printf("scan       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s; memcpy %.1f GB/s on %d threads: %.0f and %.0f "
-           "%%\n",
-           1e3 * times[n_times / 2], 1e3 * times[0], 1e-9 * bytes / times[n_times / 2], 1e-9 * bytes / times[0],
-           1e-9 * rate, threads, 100 * bytes / times[n_times / 2] / rate, 100 * bytes / times[0] / rate);
+    printf("copy       memcpy %.1f GB/s on %d threads, read and written\n", 1e-9 * rate, threads);
+    printf("read       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s, %.0f and %.0f %% of the copy\n",
+           1e3 * reads[n / 2], 1e3 * reads[0], 1e-9 * bytes / reads[n / 2], 1e-9 * bytes / reads[0],
+           100 * bytes / reads[n / 2] / rate, 100 * bytes / reads[0] / rate);
+    printf("scan       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s, %.0f and %.0f %% of the copy; %.1f ms of the "
+           "processors\n",
+           1e3 * times[n / 2], 1e3 * times[0], 1e-9 * bytes / times[n / 2], 1e-9 * bytes / times[0],
+           100 * bytes / times[n / 2] / rate, 100 * bytes / times[0] / rate, 1e3 * cpu / n);
     printf("exact      %d of %d hits differ from the sums in double; hash %016" PRIx64 "\n", wrong,
            QUERIES * K * (ROUNDS + 1), all);
     for (int q = 0; q < QUERIES; q++) {
         free(queries[q]);
         free(best[q].at);
     }
+    free(b.p);
     return wrong != 0;
 }
 
@@ -317,6 +441,7 @@ static void put_words(es_store *s, long passages)
     es_err err = {0};
     char *text = take((size_t)PASSAGES * WORDS * 6);
     size_t batch = 0;
+    double start = now();
 
     must(es_inside_begin(s, true, &g.x, &err), &err);
     for (long at = 0, m = 0; at < passages; at += PASSAGES, m++) {
@@ -357,26 +482,29 @@ static void put_words(es_store *s, long passages)
     must(es_record_write_totals(&r, &totals, &err), &err);
     must(es_inside_put_record(g.x, ES_TABLE_META, es_key_totals(), &r, &err), &err);
     must(es_inside_end(s, g.x, ES_OK, &err), &err);
-    printf("passages   %ld of %d words in recordings of %d: %zu lists of %.1f bytes with their keys\n", passages, WORDS,
-           PASSAGES, g.n, (double)g.n_bytes / (double)g.n);
+    printf("passages   of %d words in recordings of %d: %zu lists of %.1f bytes with their keys, written in %.1f s\n",
+           WORDS, PASSAGES, g.n, (double)g.n_bytes / (double)g.n, now() - start);
     free(g.bytes);
     free(g.lists);
     free(text);
     free(r.p);
 }
 
-static void bench_words(es_store *s, long passages)
+static void bench_words(es_store *s)
 {
-    double times[ASKED], start = now();
+    double times[ASKED];
     char queries[ASKED][32];
     es_hit hits[K];
     size_t found;
+    es_totals totals;
+    es_txn *x = NULL;
     uint64_t all = 0;
     es_err err = {0};
 
-    make_zipf();
-    put_words(s, passages);
-    printf("           written in %.1f s\n", now() - start);
+    must(es_inside_begin(s, false, &x, &err), &err);
+    must(es_inside_end(s, x, es_index_totals(x, &totals, &err), &err), &err);
+    printf("passages   %" PRIu64 " of %" PRIu64 " words\n", totals.passages, totals.words);
+    state = 11;
     for (int q = 0; q < ASKED; q++) {
         char *p = queries[q];
         for (int k = 0; k < 2 + q % 2; k++) {
@@ -385,9 +513,9 @@ static void bench_words(es_store *s, long passages)
         }
         *p = 0;
     }
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 2; round++) { /* the first warms */
         for (int q = 0; q < ASKED; q++) {
-            start = now();
+            double start = now();
             must(es_store_find_words(s, queries[q], strlen(queries[q]), NULL, K, hits, &found, &err), &err);
             times[q] = now() - start;
             all = 31 * all + es_hash_id(es_hash_bytes(hits, found * sizeof *hits));
@@ -403,8 +531,9 @@ int main(int argc, char **argv)
 {
     long vectors = 200000, passages = 200000;
     int width = 1536, threads = (int)sysconf(_SC_NPROCESSORS_ONLN), wrong = 0;
-    const char *below = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    const char *below = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", *keep = NULL;
     char dir[4096];
+    bool there;
     es_store *s = NULL;
     es_err err = {0};
 
@@ -415,24 +544,31 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--width")) width = (int)strtol(value, NULL, 10);
         else if (!strcmp(argv[i], "--threads")) threads = (int)strtol(value, NULL, 10);
         else if (!strcmp(argv[i], "--folder")) below = value;
+        else if (!strcmp(argv[i], "--keep")) keep = value;
         else {
-            fprintf(stderr,
-                    "usage: bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR]\n");
+            fprintf(stderr, "usage: bench_search [--vectors N] [--passages N] [--width N] [--threads N] [--folder DIR] "
+                            "[--keep DIR]\n");
             return 2;
         }
     }
     if (vectors < 0 || passages < 0 || width < 1 || threads < 1 || threads > 64) return 2;
-    snprintf(dir, sizeof dir, "%s/earshot-bench-XXXXXX", below);
-    if (!mkdtemp(dir)) {
+    snprintf(dir, sizeof dir, "%s/data.mdb", keep ? keep : "");
+    there = keep && access(dir, F_OK) == 0;
+    if (keep) snprintf(dir, sizeof dir, "%s", keep);
+    else snprintf(dir, sizeof dir, "%s/earshot-bench-XXXXXX", below);
+    if (!keep && !mkdtemp(dir)) {
         perror(dir);
         return 1;
     }
-    if (es_store_open(&s, dir, ES_STORE_CREATE, &err) == ES_OK) {
-        if (vectors) wrong = bench_vectors(s, vectors, width, threads);
-        if (passages) bench_words(s, passages);
+    make_zipf();
+    if (es_store_open(&s, dir, there ? 0 : ES_STORE_CREATE, &err) == ES_OK) {
+        if (vectors && !there) put_vectors(s, vectors, width);
+        if (passages && !there) put_words(s, passages);
+        if (vectors) wrong = bench_vectors(s, threads);
+        if (passages) bench_words(s);
     }
     es_store_close(s);
-    es_folder_remove(dir);
+    if (!keep) es_folder_remove(dir);
     must(err.code, &err);
     return wrong;
 }

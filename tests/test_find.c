@@ -545,8 +545,12 @@ static void test_dots(void)
             CHECK_CLOSE("portable", want, exact, ROWS, 1e-6 * (double)width, 1e-5);
             for (int o = 0; o < 2; o++) {
                 if (!others[o]) continue;
-                others[o](have, rows + odd, ROWS, width, query);
-                CHECK(!memcmp(have, want, sizeof want), "variant %d differs at width %zu", o, width);
+                for (size_t n = 1; n <= ROWS; n++) { /* some variants take rows in twos */
+                    memset(have, 0, sizeof have);
+                    others[o](have, rows + odd, n, width, query);
+                    CHECK(!memcmp(have, want, n * sizeof *want) && (n == ROWS || have[n] == 0),
+                          "variant %d differs at %zu rows of width %zu", o, n, width);
+                }
             }
         }
     }
