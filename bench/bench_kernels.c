@@ -5,7 +5,9 @@
  * bound by arithmetic, and the speed of reading 256 MiB for what is bound by memory. Every line is the median of n runs
  * and ends in a hash of the output, so that a change of bits shows beside a change of speed.
  *
- *     bench_kernels [isa [threads]]
+ *     bench_kernels [isa [threads [limits]]]
+ *
+ * With `limits` it ends after the baselines.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -308,6 +310,10 @@ int main(int argc, char **argv)
     }
     b.start = b.traits->workspace_bytes(b.threads);
     baselines(&b);
+    if (argc > 3 && !strcmp(argv[3], "limits")) {
+        es_device_close(b.d);
+        return 0;
+    }
     static const int widths[] = {384, 512, 768, 1280};
     for (int i = 0; i < 4; i++) {
         int C = widths[i];

@@ -11,8 +11,8 @@
  *
  * The scan is compared with a sum in double over the same vectors, and its rate with two others of this machine on as
  * many threads: that of memcpy, counting the bytes read and the bytes written, and that of reading the same vectors
- * where they lie and doing nothing with them but an exclusive or. Scan and reading take turns, so that what else the
- * machine does meets both. Every time is warm: the file is in memory when it is taken.
+ * where they lie and doing nothing with them but an exclusive or. The three take turns, so that what else the machine
+ * and its neighbours do meets all. Every time is warm: the file is in memory when it is taken.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -239,30 +239,22 @@ static void *copy(void *user)
     return NULL;
 }
 
-/* The best of some rounds, in bytes read and written a second. */
-static double copy_rate(int threads, size_t bytes)
+/* Seconds for `bytes`, which are read once and written once. */
+static double copy_once(char *to, const char *from, size_t bytes, int threads)
 {
-    char *from = take(bytes), *to = take(bytes);
-    double best = 0;
+    pthread_t t[64];
+    copying c[64];
+    size_t part = bytes / (size_t)threads;
+    double start = now();
 
-    memset(from, 1, bytes);
-    memset(to, 2, bytes);
-    for (int round = 0; round < ROUNDS; round++) {
-        pthread_t t[64];
-        copying c[64];
-        size_t part = bytes / (size_t)threads;
-        double start = now(), rate;
-        for (int i = 0; i < threads; i++) {
-            c[i] = (copying){to + (size_t)i * part, from + (size_t)i * part, part};
-            pthread_create(&t[i], NULL, copy, &c[i]);
-        }
-        for (int i = 0; i < threads; i++) pthread_join(t[i], NULL);
-        rate = 2 * (double)part * threads / (now() - start);
-        if (rate > best) best = rate;
+    for (int i = 0; i < threads; i++) {
+        c[i] = (copying){to + (size_t)i * part, from + (size_t)i * part,
+                         i + 1 < threads ? part : bytes - (size_t)i * part};
+        if (i + 1 < threads) pthread_create(&t[i], NULL, copy, &c[i]);
     }
-    free(from);
-    free(to);
-    return best;
+    copy(&c[threads - 1]);
+    for (int i = 0; i + 1 < threads; i++) pthread_join(t[i], NULL);
+    return now() - start;
 }
 
 /* How many of the hits are not those of the sums in double; where two of these are as good as equal, any order will do.
@@ -282,6 +274,19 @@ static int count_wrong(const es_hit *hits, size_t found, const es_top *best)
     return wrong;
 }
 
+/* The median's rate beside the copy's median, the best beside its best. Sorts. */
+static void print_rate(const char *name, double *seconds, int n, double bytes, double *copies, double copied)
+{
+    double median, best;
+
+    qsort(seconds, (size_t)n, sizeof *seconds, by_size);
+    qsort(copies, (size_t)n, sizeof *copies, by_size);
+    median = bytes / seconds[n / 2], best = bytes / seconds[0];
+    printf("%-10s median %.1f ms, best %.1f ms: %.1f and %.1f GB/s, %.0f and %.0f %% of the copy\n", name,
+           1e3 * seconds[n / 2], 1e3 * seconds[0], 1e-9 * median, 1e-9 * best, 100 * median / (copied / copies[n / 2]),
+           100 * best / (copied / copies[0]));
+}
+
 static int bench_vectors(es_store *s, int threads)
 {
     float *queries[QUERIES];
@@ -289,8 +294,9 @@ static int bench_vectors(es_store *s, int threads)
     es_hit hits[K];
     es_txn *x = NULL;
     blocks b = {.n = 0};
-    double times[QUERIES * ROUNDS], reads[QUERIES * ROUNDS], cpu = 0, bytes, rate;
-    size_t found;
+    double times[QUERIES * ROUNDS], reads[QUERIES * ROUNDS], copies[QUERIES * ROUNDS], cpu = 0, start, bytes;
+    char *from, *to;
+    size_t found, some;
     int wrong = 0, n = 0;
     es_err err = {0};
     uint64_t all = 0;
@@ -305,16 +311,24 @@ static int bench_vectors(es_store *s, int threads)
         random_row(queries[q], (int)b.width);
         best[q] = (es_top){.at = take(K * sizeof(es_scored)), .k = K};
     }
+    some = bytes < 1e9 ? (size_t)bytes : (size_t)1 << 30;
+    from = take(some), to = take(some);
+    memset(from, 1, some), memset(to, 2, some);
+    start = now();
     sum_in_double(&b, queries, best);
+    printf("sums       in double taken in %.1f s\n", now() - start);
     for (int q = 0; q < QUERIES; q++) es_top_sort(&best[q]);
     for (int round = -1; round < ROUNDS; round++) { /* the first warms */
         for (int q = 0; q < QUERIES; q++) {
-            double read = read_once(&b, threads), start = now(), used = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+            double copied = copy_once(to, from, some, threads), read = read_once(&b, threads);
+            double used = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+            start = now();
             must(es_store_find_vectors(s, the_space(), queries[q], (int)b.width, NULL, threads, K, hits, &found, &err),
                  &err);
             if (round >= 0) {
                 cpu += seconds_of(CLOCK_PROCESS_CPUTIME_ID) - used;
                 times[n] = now() - start;
+                copies[n] = copied;
                 reads[n++] = read;
             }
             wrong += count_wrong(hits, found, &best[q]);
@@ -322,23 +336,18 @@ static int bench_vectors(es_store *s, int threads)
         }
     }
     must(es_inside_end(s, x, ES_OK, &err), &err);
-    qsort(times, (size_t)n, sizeof *times, by_size);
-    qsort(reads, (size_t)n, sizeof *reads, by_size);
-    rate = copy_rate(threads, bytes < 1e9 ? (size_t)bytes / 64 * 64 : (size_t)1 << 30);
-    printf("copy       memcpy %.1f GB/s on %d threads, read and written\n", 1e-9 * rate, threads);
-    printf("read       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s, %.0f and %.0f %% of the copy\n",
-           1e3 * reads[n / 2], 1e3 * reads[0], 1e-9 * bytes / reads[n / 2], 1e-9 * bytes / reads[0],
-           100 * bytes / reads[n / 2] / rate, 100 * bytes / reads[0] / rate);
-    printf("scan       median %.1f ms, best %.1f ms: %.1f and %.1f GB/s, %.0f and %.0f %% of the copy; %.1f ms of the "
-           "processors\n",
-           1e3 * times[n / 2], 1e3 * times[0], 1e-9 * bytes / times[n / 2], 1e-9 * bytes / times[0],
-           100 * bytes / times[n / 2] / rate, 100 * bytes / times[0] / rate, 1e3 * cpu / n);
+    print_rate("copy", copies, n, 2 * (double)some, copies, 2 * (double)some);
+    print_rate("read", reads, n, bytes, copies, 2 * (double)some);
+    print_rate("scan", times, n, bytes, copies, 2 * (double)some);
+    printf("           of which the processors were at work for %.1f ms on %d threads\n", 1e3 * cpu / n, threads);
     printf("exact      %d of %d hits differ from the sums in double; hash %016" PRIx64 "\n", wrong,
            QUERIES * K * (ROUNDS + 1), all);
     for (int q = 0; q < QUERIES; q++) {
         free(queries[q]);
         free(best[q].at);
     }
+    free(from);
+    free(to);
     free(b.p);
     return wrong != 0;
 }
@@ -560,6 +569,7 @@ int main(int argc, char **argv)
         perror(dir);
         return 1;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* minutes pass between some lines */
     make_zipf();
     if (es_store_open(&s, dir, there ? 0 : ES_STORE_CREATE, &err) == ES_OK) {
         if (vectors && !there) put_vectors(s, vectors, width);

@@ -3,18 +3,25 @@
 
 usage: bench/compare_embed.py --earshot build/gcc/earshot --pack minilm.pack --folder FOLDER
            [--onnxruntime PYTHON] [--transformers PYTHON] [--texts 32] [--tokens 64] [--rounds 7] [--threads 2]
+       bench/compare_embed.py --earshot build/gcc/earshot --synthetic gte-qwen2-1.5b --kernels build/gcc/bench/bench_kernels
+           [--texts 4] [--rounds 3] [--threads 2]
 
 FOLDER holds the model.safetensors and config.json that the pack was converted from. PYTHON is a command that runs an interpreter
 with the package and numpy and safetensors: onnxruntime and onnx for the one, torch and transformers for the other; a peer that is
-not named is left out. Each peer is a process that stays; a round is five runs of each program after the other. All compute in f32
+not named is left out. Each peer is a process that stays; a round is five runs of each program after the other, and each round begins
+with another program than the one before. All compute in f32
 from the same values and pool and normalise as the model says; onnxruntime gets its own fused operators (Attention,
 SkipLayerNormalization, BiasGelu). Before anything is timed, the vectors are compared. Texts per second of all CPUs stand beside
 those of the clock, since they depend less on what else the machine does. Prints a table in Markdown.
+
+With --synthetic it puts a made-up model's arithmetic beside the SGEMM of OpenBLAS instead, as bench_kernels measures it before and
+after each run on as many threads.
 """
 import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import statistics
 import struct
@@ -149,18 +156,38 @@ def npy_vectors(path):
     return [values[i * shape[1]:(i + 1) * shape[1]] for i in range(shape[0])]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--earshot", default="build/gcc/earshot")
-    parser.add_argument("--pack", required=True)
-    parser.add_argument("--folder", required=True)
-    parser.add_argument("--onnxruntime")
-    parser.add_argument("--transformers")
-    parser.add_argument("--texts", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    o = parser.parse_args()
+def machine(o, rounds):
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return (f"commit {commit}, {platform.machine()}, {os.cpu_count()} cores, {o.threads} threads, {o.texts} texts of {o.tokens} tokens, "
+            f"median of {rounds}, load {os.getloadavg()[0]:.1f}\n")
+
+
+def beside_sgemm(o):
+    def sgemm():
+        out = subprocess.run([o.kernels, "-", str(o.threads), "limits"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        found = re.search(r"sgemm .*: ([0-9.]+) GFLOP/s", out)
+        if not found:
+            raise SystemExit(f"{o.kernels} was built without OpenBLAS")
+        return float(found.group(1))
+
+    limits, runs = [sgemm()], []
+    for i in range(o.rounds):
+        out = subprocess.run([o.earshot, "bench", "embed", "-q", "--json", "--synthetic", o.synthetic, "--threads", str(o.threads), "--device",
+                              "cpu", "--texts", str(o.texts), "--tokens", str(o.tokens), "--batch-size", str(o.texts)],
+                             check=True, stdout=subprocess.PIPE, text=True).stdout
+        row = json.loads(out)["rows"][0]
+        runs.append((row["gflops"], row["gflops"] * row["seconds"] / row["cpu_seconds"], o.texts / row["seconds"]))
+        limits.append(sgemm())
+        print(f"round {i + 1}: sgemm {limits[-2]:.1f}, {o.synthetic} {runs[-1][0]:.1f}, sgemm {limits[-1]:.1f} GFLOP/s", file=sys.stderr, flush=True)
+    limit = statistics.median(limits)
+    print(machine(o, f"{o.rounds} rounds"))
+    clock, cpu, texts = (statistics.median(r[k] for r in runs) for k in range(3))
+    print("| | GFLOP/s | of SGEMM | GFLOP for each CPU second | texts/s |\n|---|---|---|---|---|")
+    print(f"| {o.synthetic} | {clock:.1f} | {clock / limit:.2f} | {cpu:.1f} | {texts:.2f} |")
+    print(f"| OpenBLAS, 1500 x 2048 x 2048 | {limit:.1f} | | | |")
+
+
+def beside_peers(o):
     state, rows = 1, []
     for _ in range(o.texts):
         row = []
@@ -193,16 +220,38 @@ def main():
         programs = {"earshot": earshot, **{p.name: p.round for p in peers}}
         results = {name: [] for name in programs}
         for i in range(o.rounds):
-            for name, program in programs.items():
-                results[name].append(program())
+            names = list(programs)
+            for name in names[i % len(names):] + names[:i % len(names)]:
+                results[name].append(programs[name]())
             print(f"round {i + 1}: " + ", ".join(f"{n} {o.texts / r[-1][0]:.1f}" for n, r in results.items()), file=sys.stderr, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    print(f"commit {commit}, {platform.machine()}, {os.cpu_count()} cores, {o.threads} threads, {o.texts} texts of {o.tokens} tokens, "
-          f"median of {o.rounds} rounds of {RUNS}, load {os.getloadavg()[0]:.1f}\n")
+    print(machine(o, f"{o.rounds} rounds of {RUNS}"))
     print("| program | texts/s | best | texts per CPU second |\n|---|---|---|---|")
     for name, r in results.items():
         seconds, cpu = statistics.median(x[0] for x in r), statistics.median(x[1] for x in r)
         print(f"| {name} | {o.texts / seconds:.1f} | {o.texts / min(x[0] for x in r):.1f} | {o.texts / cpu:.1f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--earshot", default="build/gcc/earshot")
+    parser.add_argument("--pack")
+    parser.add_argument("--folder")
+    parser.add_argument("--synthetic")
+    parser.add_argument("--kernels", default="build/gcc/bench/bench_kernels")
+    parser.add_argument("--onnxruntime")
+    parser.add_argument("--transformers")
+    parser.add_argument("--texts", type=int)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--threads", type=int, default=2)
+    o = parser.parse_args()
+    if not o.synthetic and not (o.pack and o.folder):
+        parser.error("either --synthetic or both of --pack and --folder")
+    o.texts, o.rounds = o.texts or (4 if o.synthetic else 32), o.rounds or (3 if o.synthetic else 7)
+    if o.synthetic:
+        beside_sgemm(o)
+    else:
+        beside_peers(o)
 
 
 main()
