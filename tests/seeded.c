@@ -172,6 +172,9 @@ static int file_of(const writer *w, const char *path, const char *start, int n)
     return fclose(f) ? -1 : rc;
 }
 
+const es_seeded_whisper es_seeded_small = {
+    .seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51865, .f16 = true, .alignment = "[[1, 0]]", .name = "small"};
+
 int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s)
 {
     writer w = {.noise = {s->seed}, .f16 = s->f16};

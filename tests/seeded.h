@@ -19,6 +19,9 @@ typedef struct es_seeded_whisper {
     const char *name;      /* NULL: "seeded-whisper" */
 } es_seeded_whisper;
 
+/* The usual one, called small: two layers of 64, multilingual, with heads to align words by. */
+extern const es_seeded_whisper es_seeded_small;
+
 /* 0, or -1 when the file cannot be written. */
 int es_seeded_whisper_write(const char *path, const es_seeded_whisper *s);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "earshot.h"
+#include "files.h"
 #include "pipeline/ingest.h"
 #include "pipeline/session/session.h"
 #include "seeded.h"
@@ -21,31 +22,9 @@
 
 /* ---- a seeded model and noise ---- */
 
-static const char *folder;
-
-static const char *at(const char *name)
-{
-    static char ring[8][4400];
-    static int i;
-
-    i = (i + 1) % 8;
-    snprintf(ring[i], sizeof ring[i], "%s/%s", folder, name);
-    return ring[i];
-}
-
 static void setup(void)
 {
-    const es_seeded_whisper small = {.seed = 1,
-                                     .width = 64,
-                                     .layers = 2,
-                                     .n_mels = 80,
-                                     .vocab = 51865,
-                                     .f16 = true,
-                                     .alignment = "[[1, 0]]",
-                                     .name = "small"};
-
-    folder = es_test_folder();
-    CHECK(es_seeded_whisper_write(at("small.pack"), &small) == 0, "cannot write a pack");
+    CHECK(es_seeded_whisper_write(at("small.pack"), &es_seeded_small) == 0, "cannot write a pack");
 }
 
 static float *noise(int64_t n)
@@ -56,27 +35,6 @@ static float *noise(int64_t n)
     for (int64_t i = 0; x && i < n; i++)
         x[i] = rintf((float)es_noise_normal(&source) * 3000) / 32768.0f; /* as s16 holds it */
     return x;
-}
-
-static void put(FILE *f, uint32_t v, int bytes)
-{
-    for (int i = 0; i < bytes; i++) fputc((int)(v >> 8 * i & 0xFF), f);
-}
-
-/* 16 kHz, mono, 16 bits: exactly these samples. */
-static void write_wav(const char *path, const float *x, int64_t n)
-{
-    FILE *f = fopen(path, "wb");
-    uint32_t data = (uint32_t)n * 2;
-
-    if (!f) {
-        CHECK(false, "cannot write %s", path);
-        return;
-    }
-    fputs("RIFF", f), put(f, 36 + data, 4), fputs("WAVEfmt ", f), put(f, 16, 4), put(f, 1, 2), put(f, 1, 2);
-    put(f, 16000, 4), put(f, 32000, 4), put(f, 2, 2), put(f, 16, 2), fputs("data", f), put(f, data, 4);
-    for (int64_t i = 0; i < n; i++) put(f, (uint32_t)lrintf(x[i] * 32768) & 0xFFFF, 2);
-    fclose(f);
 }
 
 static es_engine *engine_open(const char *models)
@@ -140,8 +98,8 @@ static void test_events(void)
     speech.temperature = 0;
     o.speech = &speech;
     float *x = noise(20 * 16000);
-    write_wav(at("a.wav"), x, 20 * 16000);
-    write_wav(at("b.wav"), x, 5 * 16000);
+    write_speech_wav(at("a.wav"), x, 20 * 16000);
+    write_speech_wav(at("b.wav"), x, 5 * 16000);
     es_engine *e = engine_open(at("small.pack"));
     es_library *l = library_open(at("lib"));
     const char *paths[] = {at("a.wav"), at("nothing.wav"), at("b.wav")};
@@ -208,7 +166,7 @@ static void test_samples(void)
     speech.language = "en";
     o.speech = &speech;
     float *x = noise(N);
-    write_wav(at("a.wav"), x, N);
+    write_speech_wav(at("a.wav"), x, N);
     es_engine *e = engine_open(at("small.pack"));
     es_library *l = library_open(at("lib"));
     const char *path = at("a.wav");
@@ -471,9 +429,7 @@ static void test_containers(void)
         "and so my fellow americans ask not what your country can do for you ask what you can do for "
         "your country";
     const char *models = es_test_models("whisper-tiny.pack"), *wav = es_test_data(given[0]);
-    char line[9000];
 
-    folder = es_test_folder();
     if (!wav) {
         es_test_skip("ES_TEST_DATA");
         return;
@@ -484,12 +440,8 @@ static void test_containers(void)
     }
     es_engine *e = engine_open(models);
     es_library *l = library_open(at("lib"));
-    snprintf(line, sizeof line,
-             "ffmpeg -v error -y -i '%s' -f lavfi -i testsrc2=size=64x64:rate=5 -t 11 -c:v mpeg4 -c:a libvorbis '%s' "
-             "</dev/null",
-             wav, at("jfk.mkv"));
-    CHECK(system(line) == 0, "ffmpeg could not make an mkv");
-    for (int i = 0; i < 6; i++) {
+    int n = ffmpeg("-i '%s' -f lavfi -i testsrc2=size=64x64:rate=5 -t 11 -c:v mpeg4 -c:a libvorbis jfk.mkv", wav) ? 6 : 5;
+    for (int i = 0; i < n; i++) {
         const char *path = i < 5 ? es_test_data(given[i]) : at("jfk.mkv");
         es_speech *speech = NULL;
         es_error error = {0};

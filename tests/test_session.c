@@ -8,24 +8,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "files.h"
 #include "pipeline/session/packs.h"
 #include "pipeline/session/session.h"
 #include "runtime/arena.h"
 #include "test.h"
 
 /* ---- packs that are nothing but a header ---- */
-
-static const char *folder;
-
-static const char *at(const char *name)
-{
-    static char paths[8][4096];
-    static int next;
-    char *p = paths[next++ % 8];
-
-    snprintf(p, sizeof paths[0], "%s/%s", folder, name);
-    return p;
-}
 
 static void header_only(const char *file, const char *architecture, const char *name)
 {
@@ -48,7 +37,7 @@ static void choice_is(enum es_stage stage, const char *name, int want, const cha
     const es_pack_entry *e = NULL;
     es_packs packs = {0};
     es_err err = {0};
-    int rc = es_packs_scan(&packs, folder, &err);
+    int rc = es_packs_scan(&packs, es_test_folder(), &err);
 
     CHECK(rc == ES_OK, "%s", err.text);
     rc = es_packs_choose(&packs, stage, name, &e, &err);
@@ -61,7 +50,6 @@ static void choice_is(enum es_stage stage, const char *name, int want, const cha
 
 static void packs_are_chosen(void)
 {
-    folder = es_test_folder();
     choice_is(ES_STAGE_DIARIZER, NULL, ES_OK, NULL); /* an empty folder serves nothing, and that is no error */
     choice_is(ES_STAGE_DIARIZER, "x", ES_ENOTFOUND, "--diarizer x");
     header_only("a.pack", "pyannet", "seg");
@@ -102,7 +90,6 @@ static const char *const real[] = {"whisper-tiny.pack", "segmentation-3.0.pack",
 
 static bool real_models(void)
 {
-    folder = es_test_folder();
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) {
         const char *pack = es_test_models(real[i]);
         static char missing[80];
@@ -154,7 +141,7 @@ static es_session *opened(es_session_options o)
     es_session *s = NULL;
     es_err err = {0};
 
-    o.models = folder;
+    o.models = es_test_folder();
     o.device = o.device ? o.device : "cpu";
     CHECK(es_session_open(&s, &o, &err) == ES_OK && es_session_ready(s, &err) == ES_OK, "%s", err.text);
     return s;
@@ -211,7 +198,7 @@ static void an_encoder_elsewhere(void)
     es_err err = {0};
 
     if (!real_models()) return;
-    const es_session_options o = {.models = folder, .device = "cuda", .embedder_device = "cpu", .threads = 1};
+    const es_session_options o = {.models = es_test_folder(), .device = "cuda", .embedder_device = "cpu", .threads = 1};
     CHECK(es_session_plan(&o, NULL, ES_LOOK_TEXT, &text, &bytes, &err) == ES_OK, "%s", err.text);
     char *second = text ? strstr(text, "Memory plan for cpu") : NULL;
     CHECK(text && second && strlen(text) == bytes, "there is no second plan");
@@ -258,7 +245,7 @@ static void stages_may_be_missing(void)
     CHECK_INT(n_notes, 1); /* what was declined is not missed */
     es_session_close(s);
     es_log_set(NULL, NULL, ES_LOG_ERROR);
-    es_session_options o = {.models = folder, .device = "cpu", .embedder = "minilm"};
+    es_session_options o = {.models = es_test_folder(), .device = "cpu", .embedder = "minilm"};
     CHECK(es_session_open(&s, &o, &err) == ES_ENOTFOUND && strstr(err.text, "--embedder minilm"), "%s", err.text);
     CHECK(unlink(at(real[0])) == 0, "%s stays", real[0]);
     o.embedder = NULL;
