@@ -1,18 +1,9 @@
 /*
- * commands.c - the table of options and commands, and the parser that reads it.
- *
- * Words are taken as GNU programs take them: --name VALUE, --name=VALUE, -x VALUE, -xVALUE, letters without values
- * joined (-qv), options and arguments in any order, `--` before arguments that begin with a dash.
+ * commands.c - the table of options and commands; parse.c reads the command line with it.
  */
 #include "commands.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "term.h"
 
 enum {
     OPT_LIBRARY,
@@ -75,7 +66,10 @@ enum {
     OPT_MIN,
     OPT_BUDGETS,
     OPT_SVG,
+    OPT_SETTLE,
+    OPT_POLL,
     OPT_JSON,
+    OPT_JSON_LINES,
     OPT_MAN,
     OPT_CONFIG,
     OPT_QUIET,
@@ -216,7 +210,14 @@ const cli_option cli_options[] = {
                      "A table in Markdown with a row for each of these budgets, such as 8G,16G."},
     [OPT_SVG] = {"svg", 0, CLI_FILE, "FILE", NULL, AT(svg), 0, 0,
                  "Draw scratch memory over the steps of each program into a file."},
+    [OPT_SETTLE] = {"settle", 0, CLI_INT, "SECONDS", NULL, AT(settle), 1, 86400,
+                    "How long a file must stay as it is before it counts as complete, where nobody was seen to close it; 5 by "
+                    "default."},
+    [OPT_POLL] = {"poll", 0, CLI_FLAG, NULL, NULL, AT(poll), 0, 0,
+                  "Look at the folders every few seconds also where the system tells of changes."},
     [OPT_JSON] = {"json", 0, CLI_FLAG, NULL, NULL, AT(json), 0, 0, "Print JSON instead of text for people."},
+    [OPT_JSON_LINES] = {"json-lines", 0, CLI_FLAG, NULL, NULL, AT(json_lines), 0, 0,
+                        "For programs: an object a line on standard output for all that happens, instead of text."},
     [OPT_MAN] = {"man", 0, CLI_FLAG, NULL, NULL, AT(man), 0, 0, "Print the manual page, as man reads it."},
     [OPT_CONFIG] = {"config", 'c', CLI_FILE, "FILE", NULL, AT(config), 0, 0,
                     "Settings. Without it: $XDG_CONFIG_HOME/earshot/earshot.conf, or ~/.config/earshot/earshot.conf."},
@@ -264,6 +265,15 @@ cli_from cli_origin_of(const cli_settings *s, const char *name)
     return CLI_FROM_DEFAULT;
 }
 
+#define JSON_LINES                                                                                                     \
+    "With --json-lines each line is an object: its \"event\" is start, progress, stored, known, failed or note, each with path, " \
+    "index and count; message with level and text, waiting, summary, or error with code and text. progress has stage, " \
+    "fraction, speed, seconds, audio_ms, eta_seconds, fraction_all and eta_all_seconds; stored has id, words, speed, seconds and " \
+    "audio_ms; known, failed and note have text. summary has files, stored, known, failed, audio_ms, seconds, speed, " \
+    "files_per_hour, windows, tokens, passages, passages_per_second, arena_bytes, peak_bytes, cancelled, and stages, each with " \
+    "stage, label, seconds, busy, speed and fill. null is not known. Bytes of a path that are not UTF-8 are written as U+FFFD, " \
+    "and path_hex has all bytes of such a path in hexadecimal digits. -q leaves failed, summary and error."
+
 const cli_command cli_commands[] = {
     {"convert", "SOURCE", 1, 1, "file", BIT(OPT_TO_PACK) | BIT(OPT_NAME) | BIT(OPT_DTYPE) | BIT(OPT_ATTENTION) | TALK,
      "make a model pack from a model as others publish it",
@@ -274,7 +284,7 @@ const cli_command cli_commands[] = {
      "ever run.",
      "earshot convert ~/models/faster-whisper-base --name whisper-base", cli_run_convert},
     {"ingest", "PATH...", 1, -1, "file", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) |
-         BIT(OPT_TRACK) | BIT(OPT_AGAIN) | TALK,
+         BIT(OPT_TRACK) | BIT(OPT_AGAIN) | BIT(OPT_JSON_LINES) | TALK,
      "transcribe recordings into the library, and say who speaks",
      "PATH is a file of any kind that FFmpeg reads, or a folder: then everything below it that has a known media "
      "ending is taken. A recording is known by its content: the same one is not computed twice, whatever its "
@@ -282,8 +292,17 @@ const cli_command cli_commands[] = {
      "With a segmentation pack windows without speech never reach the speech model; with one that knows voices, too, each "
      "word gets its speaker.\n\n"
      "A file that fails does not stop the others; the last lines name it. Ctrl-C stops cleanly: what is done is in the "
-     "library, the file at work is not, and the next ingest goes on from there.",
+     "library, the file at work is not, and the next ingest goes on from there.\n\n" JSON_LINES,
      "earshot ingest talk.mp4\nearshot ingest --language en ~/Videos", cli_run_ingest},
+    {"watch", "FOLDER...", 1, -1, "folder", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) | BIT(OPT_TRACK) |
+         BIT(OPT_SETTLE) | BIT(OPT_POLL) | BIT(OPT_JSON_LINES) | TALK,
+     "ingest what arrives in folders, until stopped",
+     "First what lies in FOLDER and below it, then what comes: files that are written there, moved there or copied there from "
+     "another machine, in new folders, too. The models stay loaded between them.\n\n"
+     "A file is taken when whoever wrote it has closed it, or when it has not changed for --settle seconds; never while its name "
+     "or one beside it says that it is on its way (.part, .crdownload, .tmp and the like), and never a hidden one. A file that "
+     "fails is told and left alone until it changes. Ctrl-C or SIGTERM ends it, with exit code 0.\n\n" JSON_LINES,
+     "earshot watch ~/Videos /mnt/recorder", cli_run_watch},
     {"list", "", 0, 0, "", BIT(OPT_LIBRARY) | BIT(OPT_JSON) | TALK, "list the recordings in the library",
      "One line each: the first digits of its id, length, language, number of words, path.", "earshot list",
      cli_run_list},
@@ -415,171 +434,4 @@ const cli_command *cli_command_find(const char *name)
     for (int i = 0; i < cli_n_commands; i++)
         if (!strcmp(cli_commands[i].name, name)) return &cli_commands[i];
     return NULL;
-}
-
-/* ---- parsing ---- */
-
-static const cli_option *option_named(const cli_command *c, const char *name, size_t n)
-{
-    for (int i = 0; i < N_OPTIONS; i++)
-        if (cli_command_takes(c, i) && strlen(cli_options[i].name) == n && !strncmp(cli_options[i].name, name, n))
-            return &cli_options[i];
-    return NULL;
-}
-
-static const cli_option *option_lettered(const cli_command *c, char letter)
-{
-    for (int i = 0; i < N_OPTIONS; i++)
-        if (cli_command_takes(c, i) && cli_options[i].letter == letter) return &cli_options[i];
-    return NULL;
-}
-
-static bool choice_holds(const char *choices, const char *value)
-{
-    size_t n = strlen(value);
-
-    if (strchr(value, '|')) return false;
-    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
-        if (n && !strncmp(p, value, n) && (p[n] == '|' || !p[n])) return true;
-    return false;
-}
-
-bool cli_parse_bytes(const char *text, uint64_t *out)
-{
-    static const char units[] = "KMGT";
-    char *end = NULL;
-    double value = strtod(text, &end), unit = 1;
-
-    if (end == text || !isfinite(value) || value <= 0 || !isdigit((unsigned char)text[0])) return false;
-    if (*end) {
-        const char *u = strchr(units, toupper((unsigned char)*end));
-        if (!u) return false;
-        end++;
-        double base = *end == 'i' ? 1024 : 1000;
-        if (*end == 'i') end++;
-        for (long k = 0; k <= u - units; k++) unit *= base;
-        if (*end == 'B' || *end == 'b') end++;
-    }
-    if (*end || value * unit < 1 || value * unit > 1e18) return false;
-    *out = (uint64_t)(value * unit);
-    return true;
-}
-
-int cli_option_set(cli_settings *s, const cli_option *o, const char *shown, const char *value)
-{
-    char *at = (char *)s + o->offset, *end = NULL;
-
-    switch (o->kind) {
-    case CLI_FLAG: *(bool *)(void *)at = true; return 0;
-    case CLI_CHOICE:
-        if (!choice_holds(o->choices, value)) {
-            cli_say("%s takes %s, not %s", shown, o->choices, cli_quoted(value));
-            return -1;
-        }
-        *(const char **)(void *)at = value;
-        return 0;
-    case CLI_INT: {
-        errno = 0;
-        long long v = strtoll(value, &end, 10);
-        if (end == value || *end || errno || v < o->least || v > o->most) {
-            cli_say("%s takes a whole number from %lld to %lld, not %s", shown, (long long)o->least, (long long)o->most,
-                    cli_quoted(value));
-            return -1;
-        }
-        *(int64_t *)(void *)at = v;
-        return 0;
-    }
-    case CLI_NUMBER: {
-        double v = strtod(value, &end);
-        if (end == value || *end || !(v >= 0 && v <= 10)) {
-            cli_say("%s takes a number from 0 to 10, not %s", shown, cli_quoted(value));
-            return -1;
-        }
-        *(double *)(void *)at = v;
-        return 0;
-    }
-    case CLI_BYTES:
-        if (!cli_parse_bytes(value, (uint64_t *)(void *)at)) {
-            cli_say("%s takes an amount of memory such as 16G or 400M, not %s", shown, cli_quoted(value));
-            return -1;
-        }
-        return 0;
-    case CLI_TEXT:
-    case CLI_FILE:
-    case CLI_FOLDER:
-        if (!*value) {
-            cli_say("%s needs a value that is not empty", shown);
-            return -1;
-        }
-        *(const char **)(void *)at = value;
-        return 0;
-    }
-    return -1;
-}
-
-static int unknown(const cli_command *c, const char *word)
-{
-    cli_say("%s has no option %s; see `earshot help %s`", c->name, cli_quoted(word), c->name);
-    return CLI_USAGE;
-}
-
-int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const char **args)
-{
-    int n_args = 0;
-    bool only_args = false;
-
-    *s = (cli_settings){.temperature = -1, .step = -1, .args = args};
-    for (int i = 0; i < n; i++) {
-        char *word = words[i], shown[64];
-        const cli_option *o = NULL;
-        const char *value = NULL;
-
-        if (only_args || word[0] != '-' || !word[1]) {
-            args[n_args++] = word;
-            continue;
-        }
-        if (!strcmp(word, "--")) {
-            only_args = true;
-            continue;
-        }
-        if (word[1] == '-') {
-            char *equals = strchr(word, '=');
-            o = option_named(c, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
-            if (!o) return unknown(c, word);
-            snprintf(shown, sizeof shown, "--%s", o->name);
-            value = equals ? equals + 1 : NULL;
-            if (o->kind == CLI_FLAG && value) {
-                cli_say("%s takes no value", shown);
-                return CLI_USAGE;
-            }
-        } else {
-            char *p = word + 1;
-            for (;; p++) { /* letters without values may be joined */
-                o = option_lettered(c, *p);
-                if (!o) return unknown(c, word);
-                if (o->kind != CLI_FLAG || !p[1]) break;
-                cli_option_set(s, o, word, NULL);
-                s->origin[o - cli_options].from = CLI_FROM_OPTION;
-            }
-            snprintf(shown, sizeof shown, "-%c", o->letter);
-            if (o->kind != CLI_FLAG && p[1]) value = p + 1;
-        }
-        if (o->kind != CLI_FLAG && !value) {
-            if (i + 1 >= n) {
-                cli_say("%s needs a value: %s", shown, o->value ? o->value : o->choices);
-                return CLI_USAGE;
-            }
-            value = words[++i];
-        }
-        if (cli_option_set(s, o, shown, value)) return CLI_USAGE;
-        s->origin[o - cli_options].from = CLI_FROM_OPTION;
-    }
-    s->n_args = n_args;
-    if (s->help) return 0;
-    if (n_args < c->least_args || (c->most_args >= 0 && n_args > c->most_args)) {
-        if (n_args < c->least_args) cli_say("%s needs %s; see `earshot help %s`", c->name, c->arguments, c->name);
-        else cli_say("%s does not take %s; see `earshot help %s`", c->name, cli_quoted(args[c->most_args]), c->name);
-        return CLI_USAGE;
-    }
-    return 0;
 }

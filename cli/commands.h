@@ -41,7 +41,8 @@ typedef struct cli_settings {
     double step;        /* < 0: the default */
     double collar;
     int64_t threads, batch_size, track, max_line_width, max_lines, limit;
-    bool again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
+    int64_t settle;
+    bool json_lines, poll, again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
     int n_args;
     cli_origin origin[CLI_MOST_OPTIONS]; /* of each option */
@@ -123,6 +124,7 @@ int cli_help_completions(FILE *f, const char *shell); /* "bash", "zsh" or "fish"
 /* ---- the commands, one function each in cmd_*.c ---- */
 int cli_run_convert(const cli_settings *s);
 int cli_run_ingest(const cli_settings *s);
+int cli_run_watch(const cli_settings *s);
 int cli_run_list(const cli_settings *s);
 int cli_run_show(const cli_settings *s);
 int cli_run_search(const cli_settings *s);

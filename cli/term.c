@@ -1,5 +1,5 @@
 /*
- * term.c - exit codes, messages, the progress line, and names made safe to print.
+ * term.c - exit codes, messages, and names made safe to print.
  */
 #define _GNU_SOURCE
 #include "term.h"
@@ -11,11 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
-static bool progress_shown;
 
 void cli_say(const char *format, ...)
 {
@@ -58,6 +56,7 @@ static void on_signal(int number)
     interrupted = number;
     /* The window at work is finished first, which takes seconds: say that the key was heard. */
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0) errno = 0;
+    cli_lines_forget();
     errno = kept;
 }
 
@@ -76,40 +75,6 @@ void cli_signals_catch(void)
 bool cli_interrupted(void)
 {
     return interrupted != 0;
-}
-
-/* ---- the terminal ---- */
-
-bool cli_is_terminal(void)
-{
-    const char *term = getenv("TERM");
-
-    return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-}
-
-int cli_columns(void)
-{
-    struct winsize size = {0};
-
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-    return 80;
-}
-
-void cli_progress_show(const char *line)
-{
-    if (!line || !*line) {
-        if (progress_shown) fputs("\r\033[K", stderr);
-        progress_shown = false;
-        return;
-    }
-    int room = cli_columns() - 1; /* the last column would wrap on some terminals */
-    size_t n = 0;
-    for (int width = 0; line[n]; n++) {
-        if (((unsigned char)line[n] & 0xC0) != 0x80 && ++width > room) break;
-    }
-    fprintf(stderr, "\r%.*s\033[K", (int)n, line);
-    fflush(stderr);
-    progress_shown = true;
 }
 
 /* ---- names and numbers ---- */
@@ -221,6 +186,14 @@ void cli_json_bytes(const char *text, size_t n)
         at += bytes ? bytes : 1;
     }
     putchar('"');
+}
+
+bool cli_json_is_text(const char *text)
+{
+    size_t n = strlen(text), bytes = 1;
+
+    for (size_t at = 0; at < n && bytes; at += bytes) bytes = character((const unsigned char *)text + at, n - at);
+    return bytes > 0;
 }
 
 void cli_json_string(const char *text)

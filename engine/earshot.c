@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "door.h"
+#include "text/unicode.h"
 #include "weights/convert/convert.h"
 
 /* The public codes are the rooms' own: what passes through the door is not translated. */
@@ -79,6 +80,18 @@ const char *es_code_text(int code)
 const char *es_name_shown(char *out, size_t room, const char *name)
 {
     return es_printable(out, room, name);
+}
+
+int es_text_columns(const char *text, size_t n)
+{
+    int columns = 0;
+
+    for (size_t at = 0; at < n;) {
+        int32_t c;
+        at += es_unicode_next(text + at, n - at, &c);
+        columns += c == ES_UNICODE_INVALID ? 1 : es_unicode_width(c);
+    }
+    return columns;
 }
 
 /* The sink of the log has its own type for levels; the numbers are the same. */

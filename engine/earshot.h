@@ -77,6 +77,10 @@ ES_API const char *es_code_text(int code); /* "not found" */
 /* A name as it may be printed: control characters and broken UTF-8 as \xNN, cut with "..."; returns out. */
 ES_API const char *es_name_shown(char *out, size_t room, const char *name);
 
+/* Columns that n bytes of text take where every character has a place of its own, as on terminals and in subtitles: 0 for marks
+ * and controls, 2 for wide characters of East Asia and emoji. Bytes that are not UTF-8 take 1 for each run of them. */
+ES_API int es_text_columns(const char *text, size_t n);
+
 /* Notes and warnings of the library, one sentence at a time, called under a lock; NULL: silence, as at the start. Set
  * before other threads start. level: 0 error, 1 warning, 2 note, 3 information, 4 debugging; least: the last one told. */
 typedef void (*es_message_fn)(void *user, int level, const char *sentence);
@@ -141,7 +145,8 @@ typedef enum es_event_kind {
     ES_EVENT_STORED,   /* the file is in the library: words, audio_ms, seconds; text: its id */
     ES_EVENT_KNOWN,    /* its content was there already; text: what is said about that */
     ES_EVENT_FAILED,   /* text: why; the walk goes on with the next file */
-    ES_EVENT_NOTE      /* text: something about the file that its owner should know */
+    ES_EVENT_NOTE,     /* text: something about the file that its owner should know */
+    ES_EVENT_WAITING   /* only of es_engine_watch(): there is nothing to do; again and again, a few times a second; path: "" */
 } es_event_kind;
 
 typedef struct es_event {
@@ -157,6 +162,7 @@ typedef struct es_event {
     double seconds;          /* spent on this file */
     uint64_t words;
     const char *text;        /* a sentence, see kind; else NULL */
+    double fraction_all;     /* 0 .. 1 of the work of all files of the call; < 0: not known */
 } es_event;
 
 typedef int (*es_event_fn)(void *user, const es_event *event);
@@ -335,11 +341,44 @@ ES_API int es_library_enroll(es_library *library, const char *name, const char *
 
 /* ---- ingest ---- */
 
+/* A stage of ingest, over all files of a run. */
+typedef struct es_stage_figures {
+    const char *name;  /* "load", "read", "decode", "segment", "voices", "cluster", "listen", "encode", "text", "words", "embed",
+                        * "store", "names" */
+    const char *label; /* the same for people: "mel and encoder" */
+    double seconds;    /* at work. Threads that read and decode files work beside the models, so that the sum over all
+                        * stages may exceed the run */
+    double busy;       /* seconds over those of the run */
+    double speed;      /* seconds of sound a second at work; 0: not known */
+    double fill;       /* 0 .. 1: how much of the batch that was planned was in use; < 0: not counted */
+} es_stage_figures;
+
+typedef struct es_ingest_summary {
+    size_t size; /* of this struct, in the library that fills it */
+    size_t files, stored, known, failed;
+    int64_t audio_ms;       /* of the files stored */
+    double seconds;         /* of the run; es_engine_watch(): without those in which there was nothing to do */
+    double speed;           /* seconds of sound a second */
+    double files_per_hour;  /* stored */
+    uint64_t windows;       /* of at most 30 s that reached the speech model */
+    uint64_t tokens;        /* that it wrote */
+    uint64_t passages;      /* cut and, where there is an encoder, embedded */
+    double passages_per_second;
+    uint64_t arena_bytes;   /* memory of the models on the device; 0 where none was loaded */
+    uint64_t peak_bytes;    /* the most that the process had resident on the host so far; 0: not known */
+    const es_stage_figures *stages; /* those that did anything, in the order of their work */
+    size_t n_stages;
+    bool cancelled; /* the run ended early */
+} es_ingest_summary;
+
 typedef struct es_ingest_options {
     size_t size;
     const es_speech_options *speech; /* NULL: the defaults */
     int track;                       /* audio stream to take, counted from 0 */
     bool again;                      /* compute what is known once more */
+    /* Told once what the run cost, at its end, also where it was cancelled; user as for listen. NULL: nobody asks. The
+     * struct and all in it are valid inside the call. */
+    void (*summary)(void *user, const es_ingest_summary *summary);
 } es_ingest_options;
 #define ES_INGEST_OPTIONS {.size = sizeof(es_ingest_options)}
 
@@ -354,6 +393,24 @@ typedef struct es_ingest_report {
 ES_API int es_engine_ingest(es_engine *engine, es_library *library, const char *const *paths, size_t n,
                             const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
                             es_error *error);
+
+typedef struct es_watch_options {
+    size_t size;
+    const es_ingest_options *ingest; /* NULL: the defaults. What it says of again holds for everything that is taken */
+    double settle_seconds; /* a file that nobody was seen to close is complete when it stays as it is so long; <= 0: 5 */
+    bool poll;             /* look at all files every few seconds also where the system tells of changes */
+} es_watch_options;
+#define ES_WATCH_OPTIONS {.size = sizeof(es_watch_options)}
+
+/* Ingests what lies in folders and below them, then what arrives there, until listen says that it is enough: it returns
+ * anything but 0, and the call ES_DONE. Models stay where they are between files. Taken are complete files alone: those that
+ * were closed by whoever wrote them, or moved there, and those that do not change for a while; never names of files that are
+ * on their way (.part, .crdownload, .tmp and others, or hidden). A file that changes later is taken again. One that fails is
+ * told and left alone until it changes. Returns anything else only where no file could be taken: a folder that is not there
+ * at the start, a library or a device that failed. Called on the thread that has the engine, which it keeps; listen is called
+ * on it, at least a few times a second while there is nothing to do. */
+ES_API int es_engine_watch(es_engine *engine, es_library *library, const char *const *folders, size_t n,
+                           const es_watch_options *options, es_event_fn listen, void *user, es_error *error);
 
 /* ---- meaning: texts as vectors ---- */
 

@@ -16,6 +16,8 @@
 #include "pipeline/bench/bench_batches.h"
 #include "pipeline/bench/bench_voices.h"
 #include "pipeline/ingest.h"
+#include "pipeline/summary.h"
+#include "pipeline/watch.h"
 #include "pipeline/bench/synthetic.h"
 #include "pipeline/words/transcribe.h"
 
@@ -87,7 +89,8 @@ typedef struct passer {
 
 _Static_assert((int)ES_EVENT_START == ES_INGEST_START && (int)ES_EVENT_PROGRESS == ES_INGEST_PROGRESS &&
                    (int)ES_EVENT_STORED == ES_INGEST_STORED && (int)ES_EVENT_KNOWN == ES_INGEST_KNOWN &&
-                   (int)ES_EVENT_FAILED == ES_INGEST_FAILED && (int)ES_EVENT_NOTE == ES_INGEST_NOTE,
+                   (int)ES_EVENT_FAILED == ES_INGEST_FAILED && (int)ES_EVENT_NOTE == ES_INGEST_NOTE &&
+                   (int)ES_EVENT_WAITING == ES_INGEST_WAITING,
                "the kinds of events are the same numbers");
 
 static int pass_event(void *user, const es_ingest_event *e)
@@ -99,6 +102,7 @@ static int pass_event(void *user, const es_ingest_event *e)
                     .count = e->count,
                     .stage = e->stage,
                     .fraction = e->fraction,
+                    .fraction_all = e->fraction_all,
                     .eta_seconds = e->eta_seconds,
                     .eta_all_seconds = e->eta_all_seconds,
                     .speed = e->speed,
@@ -112,26 +116,73 @@ static int pass_event(void *user, const es_ingest_event *e)
 
 /* ---- files ---- */
 
+/* The room's figures in the door's structs. */
+static void tell_summary(const es_ingest_options *o, void *user, const es_engine *engine, const es_ingest_tally *t, bool cancelled)
+{
+    es_stage_figures stages[ES_SUMMARY_STAGES];
+    es_summary s;
+
+    if (!o->summary) return;
+    es_summary_make(&s, t, engine->session);
+    for (size_t i = 0; i < s.n; i++)
+        stages[i] = (es_stage_figures){.name = s.stage[i].name,
+                                       .label = s.stage[i].label,
+                                       .seconds = s.stage[i].seconds,
+                                       .busy = s.stage[i].busy,
+                                       .speed = s.stage[i].speed,
+                                       .fill = s.stage[i].fill};
+    const es_ingest_summary out = {.size = sizeof out,
+                                   .files = t->files,
+                                   .stored = t->stored,
+                                   .known = t->known,
+                                   .failed = t->failed,
+                                   .audio_ms = t->audio_ms,
+                                   .seconds = t->seconds,
+                                   .speed = s.speed,
+                                   .files_per_hour = s.files_per_hour,
+                                   .windows = (uint64_t)t->times.windows,
+                                   .tokens = (uint64_t)t->times.tokens,
+                                   .passages = t->passages,
+                                   .passages_per_second = s.passages_per_second,
+                                   .arena_bytes = s.arena_bytes,
+                                   .peak_bytes = s.peak_bytes,
+                                   .stages = stages,
+                                   .n_stages = s.n,
+                                   .cancelled = cancelled};
+    o->summary(user, &out);
+}
+
+/* The job that options describe; p says to whom it is told. */
+static int job_of(es_ingest_job *job, es_ingest_options *o, es_engine *engine, es_library *library, const es_ingest_options *options,
+                  passer *p, es_err *err)
+{
+    *o = (es_ingest_options)ES_INGEST_OPTIONS;
+    if (!es_door_options(o, sizeof *o, options)) return es_fail(err, ES_EARG, "es_ingest_options has no valid size");
+    if (o->track < 0) return es_fail(err, ES_EARG, "there is no audio stream %d", o->track);
+    *job = (es_ingest_job){.session = engine->session,
+                           .store = library->store,
+                           .track = o->track,
+                           .again = o->again,
+                           .listen = p->listen ? pass_event : NULL,
+                           .user = p};
+    return speech_options(&job->speech, &job->hear, o->speech, err);
+}
+
 int es_engine_ingest(es_engine *engine, es_library *library, const char *const *paths, size_t n,
                      const es_ingest_options *options, es_event_fn listen, void *user, es_ingest_report *report,
                      es_error *error)
 {
-    es_ingest_options o = ES_INGEST_OPTIONS;
+    es_ingest_options o;
+    es_ingest_job job;
     es_ingest_tally tally = {0};
     passer p = {listen, user};
     es_err err = {0};
-    int rc = ES_OK;
+    int rc = job_of(&job, &o, engine, library, options, &p, &err);
 
-    if (!es_door_options(&o, sizeof o, options)) rc = es_fail(&err, ES_EARG, "es_ingest_options has no valid size");
-    if (rc == ES_OK && o.track < 0) rc = es_fail(&err, ES_EARG, "there is no audio stream %d", o.track);
-    es_ingest_job job = {.session = engine->session,
-                         .store = library->store,
-                         .track = o.track,
-                         .again = o.again,
-                         .listen = listen ? pass_event : NULL,
-                         .user = &p};
-    if (rc == ES_OK) rc = speech_options(&job.speech, &job.hear, o.speech, &err);
-    if (rc == ES_OK) rc = es_ingest(&job, paths, n, &tally, &err);
+    if (rc == ES_OK) {
+        rc = es_ingest(&job, paths, n, &tally, &err);
+        tell_summary(&o, user, engine, &tally, rc != ES_OK);
+    }
     if (report)
         *report = (es_ingest_report){.files = tally.files,
                                      .stored = tally.stored,
@@ -139,6 +190,29 @@ int es_engine_ingest(es_engine *engine, es_library *library, const char *const *
                                      .failed = tally.failed,
                                      .audio_ms = tally.audio_ms,
                                      .seconds = tally.seconds};
+    return es_door_give(error, rc, &err);
+}
+
+int es_engine_watch(es_engine *engine, es_library *library, const char *const *folders, size_t n,
+                    const es_watch_options *options, es_event_fn listen, void *user, es_error *error)
+{
+    es_watch_options w = ES_WATCH_OPTIONS;
+    es_ingest_options o;
+    es_ingest_job job;
+    es_ingest_tally tally = {0};
+    passer p = {listen, user};
+    es_err err = {0};
+    int rc = ES_OK;
+
+    if (!es_door_options(&w, sizeof w, options)) rc = es_fail(&err, ES_EARG, "es_watch_options has no valid size");
+    if (rc == ES_OK && !listen) rc = es_fail(&err, ES_EARG, "a watch that nobody listens to would never end");
+    if (rc == ES_OK && isnan(w.settle_seconds)) rc = es_fail(&err, ES_EARG, "a file cannot rest for %g seconds", w.settle_seconds);
+    if (rc == ES_OK) rc = job_of(&job, &o, engine, library, w.ingest, &p, &err);
+    if (rc == ES_OK) {
+        const es_arrivals_options how = {.settle_seconds = w.settle_seconds, .poll = w.poll};
+        rc = es_watch(&job, folders, n, &how, &tally, &err);
+        tell_summary(&o, user, engine, &tally, rc != ES_OK);
+    }
     return es_door_give(error, rc, &err);
 }
 
@@ -274,6 +348,7 @@ static int on_progress(void *user, const char *what, int64_t done_ms, int64_t al
                   .count = 1,
                   .stage = what,
                   .fraction = fraction,
+                  .fraction_all = fraction,
                   .eta_seconds = fraction > 0 ? spent / fraction - spent : -1,
                   .eta_all_seconds = -1,
                   .speed = spent > 0 ? (double)done_ms / 1000 / spent : 0,

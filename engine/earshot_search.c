@@ -132,6 +132,7 @@ static int pass_event(void *user, const es_reembed_event *e)
                           .count = e->count,
                           .stage = "embedding",
                           .fraction = e->kind == ES_REEMBED_AT ? 0 : 1,
+                          .fraction_all = e->count ? (double)(e->index + (e->kind != ES_REEMBED_AT)) / (double)e->count : -1,
                           .eta_seconds = -1,
                           .eta_all_seconds = -1,
                           .text = e->text};

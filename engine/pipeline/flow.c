@@ -46,7 +46,7 @@ typedef struct item {
     es_batch_file file;
     int rc;
     es_err why;
-    double decode_seconds, given; /* seconds; when the batch got it */
+    double hash_seconds, decode_seconds, given; /* seconds; when the batch got it */
     double counted;               /* the part of it that flow_done has */
     struct flow *flow;
     struct item *after;
@@ -88,6 +88,7 @@ static void read_item(flow *f, item *i, step s)
 
     if (s == TO_HASH) {
         i->rc = es_media_hash(&i->r.media, i->path, on_bytes, f, &i->why);
+        i->hash_seconds = es_steps_now() - began;
         return;
     }
     i->rc =
@@ -305,6 +306,7 @@ static int after_hash(flow *f, item *i, es_err *err)
     int rc = i->rc;
 
     look_at(f, i);
+    w->tally.read_seconds += i->hash_seconds;
     if (rc == ES_OK && i->seen.bytes && m->bytes == i->seen.bytes && m->mtime_ns == i->seen.mtime_ns)
         es_store_cache_hash(w->job->store, i->dev, i->ino, m->bytes, m->mtime_ns, m->content, NULL); /* may fail */
     m->track = w->job->track;

@@ -205,7 +205,9 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
      * that stored it may have died before it came to this. */
     if ((rc == ES_OK || rc == ES_ECANCELLED) && (w.tally.stored || w.tally.known)) {
         es_err why = {0};
+        double began = es_steps_now();
         int named = es_names_refresh(job->store, &why);
+        w.tally.names_seconds += es_steps_now() - began;
         if (named != ES_OK && rc == ES_OK) rc = es_fail(err, named, "%s", why.text);
     }
     w.tally.seconds = es_steps_now() - w.began;

@@ -25,7 +25,8 @@ typedef enum es_ingest_kind {
     ES_INGEST_STORED,
     ES_INGEST_KNOWN,
     ES_INGEST_FAILED,
-    ES_INGEST_NOTE
+    ES_INGEST_NOTE,
+    ES_INGEST_WAITING /* of a watch: there is nothing to do */
 } es_ingest_kind;
 
 typedef struct es_ingest_event {
@@ -33,7 +34,7 @@ typedef struct es_ingest_event {
     const char *path;
     size_t index, count;
     const char *stage;
-    double fraction;                     /* 0 .. 1 of this file's work */
+    double fraction, fraction_all;       /* 0 .. 1 of this file's work, of all; < 0: not known */
     double eta_seconds, eta_all_seconds; /* < 0: not known */
     double speed;                        /* seconds of sound a second; 0: not known */
     int64_t audio_ms;
@@ -61,6 +62,8 @@ typedef struct es_ingest_tally {
     int64_t audio_ms;
     double seconds;
     double decode_seconds, hear_seconds, speech_seconds, store_seconds; /* of the stages, over all files */
+    double read_seconds, load_seconds, meaning_seconds, names_seconds;  /* hashes; models; passages and vectors; who is who */
+    uint64_t passages;
     es_diarize_times heard;                                             /* inside hear */
     es_transcribe_times times;                                          /* inside speech */
     es_batch_figures batch;                                             /* the same where recordings go side by side */

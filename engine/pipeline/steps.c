@@ -53,6 +53,20 @@ static double eta_all(const es_ingest_walk *w, double file_seconds, double eta_f
     return eta_file + (bytes > 0 ? left * seconds / bytes : 0);
 }
 
+/* The share of all files that is done, by their bytes; < 0 where nothing costs anything. */
+static double fraction_all(const es_ingest_walk *w)
+{
+    double done = 0, all = 0;
+
+    if (w->flow_all > 0) return w->flow_done < w->flow_all ? w->flow_done / w->flow_all : 1;
+    for (size_t i = 0; i < w->list.n; i++) {
+        double bytes = (double)w->list.files[i].bytes;
+        all += bytes;
+        done += i < w->at.index ? bytes : i == w->at.index ? bytes * w->at.fraction : 0;
+    }
+    return all > 0 ? done / all : -1;
+}
+
 int es_steps_tell(es_ingest_walk *w, es_ingest_kind kind, uint64_t words, const char *text)
 {
     const es_walk_file *f = &w->list.files[w->at.index];
@@ -67,6 +81,7 @@ int es_steps_tell(es_ingest_walk *w, es_ingest_kind kind, uint64_t words, const 
                          .count = w->list.n,
                          .stage = w->at.stage,
                          .fraction = w->at.fraction,
+                         .fraction_all = fraction_all(w),
                          .eta_seconds = eta,
                          .eta_all_seconds = eta_all(w, spent, eta),
                          .speed = w->at.speed,
@@ -251,6 +266,7 @@ int es_steps_identify(es_ingest_walk *w, es_media_info *info, const char *path, 
         }
     }
     rc = es_media_hash(info, path, es_steps_on_read, w, err);
+    w->tally.read_seconds += es_steps_now() - w->at.stage_began;
     if (rc == ES_OK && there && info->bytes == size && info->mtime_ns == mtime)
         es_store_cache_hash(w->job->store, dev, ino, size, mtime, info->content, NULL); /* a cache: may fail */
     return rc;
@@ -333,8 +349,10 @@ int es_steps_ready(es_ingest_walk *w, es_err *err)
 
     es_steps_begin(w, "loading the model");
     es_steps_tell(w, ES_INGEST_PROGRESS, 0, NULL);
+    double began = es_steps_now();
     rc = es_session_ready(job->session, err);
     if (rc == ES_OK && !w->hear) rc = hear_open(w, err);
+    w->tally.load_seconds += es_steps_now() - began;
     if (rc != ES_OK) {
         w->hopeless = true;
         return rc;
@@ -363,6 +381,8 @@ int es_steps_finish(es_ingest_walk *w, es_result *r, es_err *err)
 
     es_steps_begin(w, "embedding");
     rc = es_meaning_add(r, job->session, err);
+    w->tally.meaning_seconds += es_steps_now() - w->at.stage_began;
+    w->tally.passages += r->passages.n;
     if (rc != ES_OK) return rc;
 
     es_steps_begin(w, "storing");

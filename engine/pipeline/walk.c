@@ -87,8 +87,10 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 static int folder(walker *k, const char *path, int depth)
 {
     struct dirent **names = NULL;
-    int n = scandir(path, &names, NULL, by_bytes), rc = ES_OK;
+    int n, rc = ES_OK;
 
+    if (k->w->enter) k->w->enter(k->w->user, path);
+    n = scandir(path, &names, NULL, by_bytes);
     if (n < 0) {
         char what[128];
         snprintf(what, sizeof what, "the folder cannot be read: %s", strerror(errno));
@@ -136,7 +138,7 @@ int es_walk_add(es_walk *w, const char *path, int (*stop)(void *user), void *use
     rc = note_folder(&k, &st);
     if (rc <= 0) return rc; /* walked before */
     rc = folder(&k, path, 0);
-    if (rc == ES_OK && w->n == before) rc = add_fault(&k, path, "the folder holds nothing with a known media ending");
+    if (rc == ES_OK && w->n == before && !w->may_be_empty) rc = add_fault(&k, path, "the folder holds nothing with a known media ending");
     return rc;
 }
 

@@ -8,6 +8,7 @@
 #ifndef ES_WALK_H
 #define ES_WALK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ typedef struct es_walk {
     size_t n, room;
     struct es_walk_seen *seen; /* folders walked so far */
     size_t n_seen, room_seen;
+    bool may_be_empty;                           /* a folder without media is no fault */
+    void (*enter)(void *user, const char *path); /* told of each folder before it is read; NULL: nobody asks */
+    void *user;
 } es_walk;
 
 /* Adds what path stands for. A path that is not there, or a folder without media, becomes an entry with a fault; the

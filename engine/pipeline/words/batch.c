@@ -488,6 +488,7 @@ static int fill_some(es_batch *b, bool *any)
     es_whisper_encode(b->model, b->sounds, n);
     b->figures.times.encode += seconds() - began;
     b->figures.times.windows += n;
+    b->figures.encode_all += b->limits.windows;
     for (int i = 0; i < n; i++) {
         bool each = es_rules_each(b->o) && taken[i]->r->rules.multilingual;
         if (each || taken[i]->r->language < 0) ask_language(b, taken[i]);
@@ -561,6 +562,7 @@ static void add_figures(es_batch_figures *to, const es_batch_figures *f)
     to->times.windows += f->times.windows, to->times.attempts += f->times.attempts, to->times.tokens += f->times.tokens;
     to->steps += f->steps, to->slot_steps += f->slot_steps;
     to->full_steps += f->full_steps, to->full_slot_steps += f->full_slot_steps, to->full_all += f->full_all;
+    to->encode_all += f->encode_all;
 }
 
 int es_batch_run(es_batch *b, const es_transcribe_options *o, const es_batch_source *source, es_batch_figures *figures,

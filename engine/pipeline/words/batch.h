@@ -41,6 +41,7 @@ typedef struct es_batch_figures {
     int64_t steps, slot_steps;                     /* of the decoder; slots that were at work in them */
     int64_t full_steps, full_slot_steps, full_all; /* the same over steps while windows waited; and if all slots had
                                                     * worked then */
+    int64_t encode_all; /* windows that the encoder's steps had room for; times.windows of them were there */
 } es_batch_figures;
 
 typedef struct es_batch es_batch;
