@@ -436,7 +436,7 @@ static double pause_of(const es_arrivals *a)
     bool told = a->fd >= 0 && !a->remote;
 
     for (size_t i = 0; i < a->n_roots; i++) told = told && !a->missing[i];
-    double pause = told ? LOOK_TOLD : LOOK_UNTOLD;
+    double pause = told ? LOOK_TOLD : a->o.look_seconds;
     return a->look_seconds * LOOK_SHARE > pause ? a->look_seconds * LOOK_SHARE : pause;
 }
 
@@ -586,6 +586,7 @@ int es_arrivals_open(es_arrivals **out, const char *const *folders, size_t n, co
     a->fd = -1;
     if (o) a->o = *o;
     if (!(a->o.settle_seconds > 0)) a->o.settle_seconds = SETTLE;
+    if (!(a->o.look_seconds > 0)) a->o.look_seconds = LOOK_UNTOLD;
     a->roots = calloc(n + 1, sizeof *a->roots);
     a->missing = calloc(n + 1, sizeof *a->missing);
     if (!a->roots || !a->missing) rc = es_fail(err, ES_ENOMEM, "not enough memory");

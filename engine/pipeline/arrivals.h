@@ -23,6 +23,7 @@ typedef struct es_arrivals es_arrivals;
 
 typedef struct es_arrivals_options {
     double settle_seconds; /* how long a file must stay as it is when nobody was seen to close it; <= 0: 5 */
+    double look_seconds;   /* between looks where the system tells nothing; <= 0: 2 */
     bool poll;             /* do not ask the system, look */
     void (*note)(void *user, const char *path, const char *sentence); /* what the user should know of a folder; NULL: nobody */
     void *user;
