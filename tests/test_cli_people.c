@@ -1,6 +1,6 @@
 /*
  * test_cli_people.c - `earshot enroll` and `earshot speakers` as a user runs them: a voice is enrolled, a recording is
- * named, exported and found again, and after forgetting and compacting no file of the library holds the name.
+ * named, exported and found again, and after forgetting and compacting no file of the library holds the name. In music nobody speaks.
  */
 #include "program.h"
 
@@ -92,12 +92,25 @@ static void named_and_forgotten(void)
     LINE(0, "whole", NULL, "earshot check");
 }
 
+/* Chords that tremble are a voice to the segmentation, and not a word to the speech model: nobody is said to speak. */
+static void nobody_in_music(void)
+{
+    if (!setup(true)) return;
+    if (!ffmpeg("-filter_complex \"aevalsrc='st(1,2*PI*t*220*pow(2,5*mod(floor(t/2),2)/12));"
+                "0.12*(sin(ld(1))+sin(1.25*ld(1))+sin(1.5*ld(1))+sin(2*ld(1)))':s=16000:d=20,tremolo=f=5:d=0.5\" music.wav"))
+        return;
+    LINE(0, NULL, NULL, "earshot ingest --language en music.wav");
+    LINE(0, "\"words\": 0, \"speakers\": 0", NULL, "earshot list --json");
+    LINE(0, "whole", NULL, "earshot check");
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
         {"wrong_words", wrong_words},
         {"enroll", enroll},
         {"named_and_forgotten", named_and_forgotten},
+        {"nobody_in_music", nobody_in_music},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof *tests));

@@ -165,7 +165,19 @@ int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_d
     return rc;
 }
 
+/* Steady tones sound like a voice to the segmentation; a voice of which the speech model hears no word in a whole recording is none.
+ * What was heard stays: it is what the speech model was asked about. */
+static void hear_nobody(es_diarization *who)
+{
+    es_diarization heard = {.speech = who->speech, .n_speech = who->n_speech};
+
+    who->speech = NULL;
+    es_diarization_done(who);
+    *who = heard;
+}
+
 int es_hear_words(es_hear *h, es_result *r, es_err *err)
 {
+    if (!r->transcript.n_segments && r->who.n_speakers) hear_nobody(&r->who);
     return h->diarizes ? es_attribute(&r->transcript, &r->who, es_session_bpe(h->session), err) : ES_OK;
 }

@@ -38,6 +38,7 @@ int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_d
 /* True where r->who says where there is speech: then it gates transcription. */
 bool es_hear_knows_speech(const es_hear *h);
 bool es_hear_tells_apart(const es_hear *h);
+/* Where there are no words in the whole recording nobody speaks: r->who keeps only where speech was looked for. */
 int es_hear_words(es_hear *h, es_result *r, es_err *err);
 
 #endif
