@@ -85,7 +85,7 @@ typedef struct es_pick_slot {
     float lang_prob;          /* mode LANG: softmax over the languages, of the one chosen */
     uint32_t key[4];          /* Philox key words: content, window, attempt; the counter is n */
     int32_t pos;              /* position the next input token takes (prompt length + n) */
-    int32_t reserved;
+    int32_t least_end;        /* index of a timestamp: the text may not end with a pair of earlier ones; 0: it may */
 } es_pick_slot;
 
 /* Vocabulary facts, constant for a model; passed by value, copied into a captured graph. */
@@ -240,7 +240,7 @@ typedef struct es_ops {
     /* One step of every live slot (B slots). logits [B, V] f32: the row of each slot's newest token. sot_logits
      * [B, V] f32 or NULL: the row of the start-of-transcript token, read where slot n == 0. suppress: bit mask
      * uint32 [(V+31)/32]. Applies the rules of Whisper's decoder (suppression, blank, timestamps, in the order of the
-     * reference), takes a token, and updates: slots[b]; tokens[b*max_pos + n]; and the next step's inputs id[b], pos[b],
+     * reference; then least_end: eot is forbidden after a pair of timestamps below it), takes a token, and updates: slots[b]; tokens[b*max_pos + n]; and the next step's inputs id[b], pos[b],
      * slot[b] and len[b] = pos[b] + 1. A slot ends with eot, with n == n_max, or when its token would take a position
      * past max_pos - 1; then mode is IDLE, id and slot are -1, pos and len 0. Nothing of a slot that is IDLE at entry is
      * read or written: the driver sets slot[b] = -1 at the start.

@@ -3,7 +3,7 @@
  * probabilities.
  *
  * The rules only forbid: by a bit mask (suppression), by ranges of ids (timestamps) and two single ids (blank and eot
- * at the first token). So they are settled first as bounds, and a pass over the logits copies a piece of 1024 into a
+ * at the first token; eot also after a pair of timestamps, where the caller knows that more is said). So they are settled first as bounds, and a pass over the logits copies a piece of 1024 into a
  * buffer with the forbidden ones at -inf. Passes: the largest text and timestamp logits with the sum of exponentials of
  * both kinds (each piece f32 in sixteen lanes, pieces joined in double); if the timestamps' sum outweighs the largest
  * text logit, text is forbidden too. At temperature 0 the token is the arg-max, the lowest id on ties. Else it is the
@@ -19,6 +19,7 @@ enum { PIECE = 1024 };
 
 typedef struct rules {
     bool first_token;        /* blank and eot are forbidden */
+    bool goes_on;            /* eot is forbidden */
     bool no_timestamps;      /* the id of that name is forbidden */
     int lowest;              /* ids below are forbidden */
     int text_end;            /* ids in text_end .. time_begin-1 that are text: always timestamp_begin */
@@ -40,6 +41,7 @@ static rules rules_of(const es_pick_slot *s, const es_pick_vocab *v)
     bool last_time = s->n >= 1 && s->last >= v->timestamp_begin;
     bool before_time = s->n < 2 || s->last2 >= v->timestamp_begin;
     r.no_timestamps = true;
+    r.goes_on = s->n >= 2 && last_time && before_time && s->last < v->timestamp_begin + s->least_end;
     if (last_time && before_time) r.time_high = v->timestamp_begin - 1; /* a pair is complete: text or the end */
     else if (last_time) r.lowest = v->eot;                              /* a segment closes: a timestamp or the end */
     if (s->last_time >= 0 && last_time && !before_time) r.time_low = s->last_time;
@@ -70,6 +72,7 @@ static void filtered(float *out, const float *logits, int at, int n, const rules
         if (v->blank >= 0) forbid(out, at, n, v->blank, v->blank);
         forbid(out, at, n, v->eot, v->eot);
     }
+    if (r->goes_on) forbid(out, at, n, v->eot, v->eot);
     if (r->no_timestamps) forbid(out, at, n, v->no_timestamps, v->no_timestamps);
     forbid(out, at, n, 0, r->lowest - 1);
     forbid(out, at, n, v->timestamp_begin, r->time_low - 1);

@@ -14,12 +14,12 @@ enum { THREADS = 512 };
 
 /* Which ids a slot may take; see pick.c. */
 struct es_rules {
-    int first_token, no_timestamps, lowest, time_low, time_high;
+    int first_token, goes_on, no_timestamps, lowest, time_low, time_high;
 };
 
 static __device__ es_rules rules_of(const es_pick_slot &s, const es_pick_vocab &v)
 {
-    es_rules r = {s.n == 0, 0, 0, v.timestamp_begin, v.V - 1};
+    es_rules r = {s.n == 0, 0, 0, 0, v.timestamp_begin, v.V - 1};
 
     if (!s.timestamps) {
         r.time_high = v.timestamp_begin - 1;
@@ -29,6 +29,7 @@ static __device__ es_rules rules_of(const es_pick_slot &s, const es_pick_vocab &
     r.no_timestamps = 1;
     if (last_time && before_time) r.time_high = v.timestamp_begin - 1;
     else if (last_time) r.lowest = v.eot;
+    r.goes_on = s.n >= 2 && last_time && before_time && s.last < v.timestamp_begin + s.least_end;
     if (s.last_time >= 0) r.time_low = last_time && !before_time ? s.last_time : s.last_time + 1;
     if (s.n == 0) {
         r.lowest = v.timestamp_begin;
@@ -41,6 +42,7 @@ static __device__ __forceinline__ bool allowed(int i, const es_rules &r, const e
 {
     if (suppress[i / 32] >> (i % 32) & 1u) return false;
     if (r.first_token && (i == v.blank || i == v.eot)) return false;
+    if (r.goes_on && i == v.eot) return false;
     if (r.no_timestamps && i == v.no_timestamps) return false;
     if (i < r.lowest) return false;
     return i < v.timestamp_begin || (i >= r.time_low && i <= r.time_high);

@@ -191,7 +191,7 @@ void es_case_pick(es_rig *r)
     double *row = malloc(V * sizeof *row), *sot_row = malloc(V * sizeof *sot_row);
     int32_t tokens[B * MAX_POS], next[4][B];
     es_noise s = {25};
-    int near = 0, chosen = 0, banned[4];
+    int near = 0, chosen = 0, kept_on = 0, banned[4];
 
     for (int i = 0; i < 40; i++) {
         uint32_t id = (uint32_t)(es_noise_bits(&s) % 500);
@@ -212,6 +212,7 @@ void es_case_pick(es_rig *r)
                                       .last_time = -1,
                                       .timestamps = b != 1,
                                       .max_initial = b == 2 ? -1 : 50,
+                                      .least_end = b == 0 && round % 30 ? 1400 : 0,
                                       .temperature = b >= 2 ? 0.2f * (float)b : 0,
                                       .pos = b == 3 ? MAX_POS - 5 : 4,
                                       .key = {1u + (uint32_t)round, (uint32_t)b, 3, 4}};
@@ -232,6 +233,11 @@ void es_case_pick(es_rig *r)
                 time,      time - 1,          time + 1, v.no_timestamps,        v.blank, v.eot,
                 banned[2], v.timestamp_begin, V - 1,    v.timestamp_begin + 50, 7,       v.timestamp_begin + 51};
             logits[b * V + tempting[(round / 2 + b) % 12]] += 20;
+            bool pair = slots[b].n >= 2 && slots[b].last >= v.timestamp_begin && slots[b].last2 >= v.timestamp_begin;
+            if (pair && slots[b].mode == ES_PICK_TEXT) {
+                logits[b * V + v.eot] += 40;
+                if (slots[b].last - v.timestamp_begin < slots[b].least_end) kept_on++;
+            }
         }
         memcpy(want, slots, sizeof want);
         memset(tokens, 0, sizeof tokens);
@@ -283,6 +289,7 @@ void es_case_pick(es_rig *r)
         }
         es_rig_end(r, "pick");
     }
+    CHECK(kept_on > 0, "no text wanted to end too early");
     CHECK(near * 20 < chosen, "%d of %d choices were near ties", near, chosen);
     free(logits), free(sot), free(row), free(sot_row);
 }

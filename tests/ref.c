@@ -208,6 +208,7 @@ int ref_pick(es_pick_slot *s, const double *logits, const double *sot_logits, co
             bool last_ts = s->n >= 1 && s->last >= TB, pen_ts = s->n < 2 || s->last2 >= TB;
             mask(l, v.no_timestamps, v.no_timestamps + 1);
             if (last_ts && pen_ts) mask(l, TB, v.V);
+            if (last_ts && pen_ts && s->n >= 2 && s->last - TB < s->least_end) mask(l, v.eot, v.eot + 1);
             if (last_ts && !pen_ts) mask(l, 0, v.eot);
             if (s->last_time >= 0) mask(l, TB, last_ts && !pen_ts ? s->last_time : s->last_time + 1);
             if (s->n == 0) {

@@ -99,6 +99,7 @@ typedef struct es_whisper_request {
     bool detect_language; /* prompt is [sot]; one step, the language token and its probability are the result */
     bool timestamps;
     int max_initial; /* index of the largest first timestamp, -1: no limit */
+    int least_end;   /* index of a timestamp: a pair of earlier ones does not end the text; 0: any may */
     int max_tokens;  /* eot counted; 0: the model's own limit, 224 or what the positions leave */
     float temperature;
     uint32_t key[4]; /* of the sampling */

@@ -122,6 +122,7 @@ void es_whisper_begin(es_whisper *m, const es_whisper_request *q)
                                        .last_time = -1,
                                        .timestamps = q->timestamps,
                                        .max_initial = q->max_initial,
+                                       .least_end = q->least_end,
                                        .temperature = q->temperature,
                                        .key = {q->key[0], q->key[1], q->key[2], q->key[3]},
                                        .pos = q->n_prompt};

@@ -5,6 +5,10 @@
  *                             ^                                                                        |
  *                             +----------- what the window left unsaid, as a window of its own <-------+
  *
+ * Whisper is trained on windows that end anywhere, and so leaves a last sentence that it believes to go on beyond the
+ * window to the next one. Here no window hears more of it, and one for a rest of a few seconds would cost as much as one
+ * that is full: so a text may not end with such a promise before the window does, and says the sentence as far as it goes.
+ *
  * A cut is a chain of windows: the first begins with it; if the text breaks off before the cut ends, because it is too
  * long or says that more will come, the next begins where the last complete segment ended, as in the sequential loop.
  * Only windows of one cut follow each other.
@@ -34,6 +38,7 @@
 enum {
     VOTES = 3,
     LOOK_AROUND = 16, /* steps */
+    LEAST_SAID = 80,  /* frames at the end of a window that may be left unsaid */
     LEAST_REST = 150, /* frames that a text left unsaid and that are worth a window */
     REFILL_PART = 8  /* windows are encoded when this part of the slots is free, if more than one goes at once */
 };
@@ -299,6 +304,7 @@ static void decode(es_batch *b, slot *s)
 
     es_window_begin(&s->window, &s->r->rules, s->c->seek, s->frames, (int)(s - b->slots), language, b->prompt,
                     b->n_prompt);
+    if (s->frames > LEAST_SAID) s->window.least_end = (s->frames - LEAST_SAID) / 2;
     es_whisper_request q = es_window_request(&s->window, &s->r->rules);
     es_whisper_begin(b->model, &q);
     s->state = SLOT_DECODING;

@@ -1,10 +1,21 @@
 /*
  * cut.c - levels of a recording, stretches of speech, and where to cut them.
  *
- * The level of a frame of 10 ms is that of its loudest sample in half decibels, a byte: 360 KB an hour. The quietest
- * moment is the middle of the 200 ms with the least sum of levels; of several the last one, which makes longer pieces.
- * A found stretch gets 200 ms before and after it, or half the gap to its neighbour, since models of speech tend to
- * notice a first consonant late.
+ * The level of a frame of 10 ms is that of its loudest sample in half decibels, a byte: 360 KB an hour. A found stretch
+ * gets 200 ms before and after it, or half the gap to its neighbour, since models of speech tend to notice a first
+ * consonant late.
+ *
+ * A window costs the same however little of it is filled, and a cut costs words where there is no pause. Which cuts are
+ * best hangs on all the others: a window that ends early at a good pause moves all that follow. So the cheapest chain of
+ * windows is found, over the places where one might end: every end of a stretch, and the quietest moment of every half
+ * second within one.
+ *
+ *     cost of a chain = sum over its windows of   1  +  0.35 loudness of the place where it ends  +  0.1 (part left empty)^2
+ *
+ * Loudness is the mean level of the half second around the place, 0 where that is all pause and 1 at the recording's
+ * median, so that a long pause is better than a short one; where nobody speaks it is 0. The last term keeps windows
+ * from being crumbs where the same number of them could be of a size. What a window then leaves out are the silences it
+ * ends at.
  */
 #include "pipeline/words/cut.h"
 
@@ -16,9 +27,12 @@
 
 enum {
     WINDOW = ES_MEL_WINDOW_FRAMES,
-    FULL = 2600,     /* a piece as long as this is not cut into to make it longer */
     AROUND = 20,     /* frames on either side of a stretch */
-    MOMENT = 20,     /* frames of a quiet moment */
+    MOMENT = 50,     /* frames whose mean level says how quiet a place is */
+    CLOSE = 20,      /* frames in the middle of them that count twice */
+    PLACES = 50,     /* frames of a stretch that offer one place to cut */
+    DEEPEST = 80,    /* half decibels under the median: what is quieter is no better a pause */
+    SHALLOWEST = 24, /* at least so many are between a pause and the median, where all is as loud */
     PAUSE = 100,     /* where speech is known by loudness alone, a shorter silence is part of it */
     CHUNK = 1000,    /* frames read at once */
     LOUDNESS_0 = 200 /* level of a full-scale sample */
@@ -125,38 +139,141 @@ static void widen(spans *s, int64_t frames)
     }
 }
 
-/* ---- cuts ---- */
+/* ---- places to cut ---- */
 
-/* The middle of the quietest moment between two frames; the levels' sums over [f - MOMENT / 2, f + MOMENT / 2). */
-static int64_t quietest(const uint8_t *level, int64_t frames, int64_t from, int64_t to)
+/* How loud it is around a frame. */
+typedef struct loudness {
+    const uint8_t *level;
+    int64_t frames;
+    int pause, median; /* levels */
+} loudness;
+
+static loudness listen(const spans *stretches, const uint8_t *level, int64_t frames)
 {
-    int64_t best = to;
-    long least = -1;
+    loudness l = {.level = level, .frames = frames};
+    int64_t count[256] = {0}, all = 0, below = 0;
 
-    for (int64_t f = from; f <= to; f++) {
-        long sum = 0;
-        for (int64_t i = f - MOMENT / 2; i < f + MOMENT / 2; i++) sum += i >= 0 && i < frames ? level[i] : 0;
-        if (least < 0 || sum <= least) least = sum, best = f;
+    for (size_t i = 0; i < stretches->n; i++)
+        for (int64_t f = stretches->at[i].first; f < stretches->at[i].end; f++) count[level[f]]++, all++;
+    for (int v = 0; v < 256; v++) {
+        if (below * 20 <= all) l.pause = v; /* the quietest twentieth */
+        if (below * 2 <= all) l.median = v;
+        below += count[v];
     }
-    return best;
+    if (l.pause < l.median - DEEPEST) l.pause = l.median - DEEPEST;
+    if (l.pause > l.median - SHALLOWEST) l.pause = l.median - SHALLOWEST;
+    return l;
 }
 
-static int cut_all(spans *out, spans *stretches, const uint8_t *level, int64_t frames, es_err *err)
+/* By how much frames first .. end-1 are louder than a pause, added up. */
+static long sum_over(const loudness *l, int64_t first, int64_t end)
 {
-    int rc = ES_OK;
+    long sum = 0;
 
-    for (size_t i = 0; i < stretches->n && rc == ES_OK;) {
-        int64_t first = stretches->at[i].first, end = first, most = first + WINDOW;
-        while (i < stretches->n && stretches->at[i].end <= most) end = stretches->at[i++].end;
-        if (i < stretches->n && end - first < FULL && stretches->at[i].first < most) {
-            /* What comes next is cut where it is quiet, but where it begins if that is where the window is full. */
-            es_cut *next = &stretches->at[i];
-            int64_t from = first + FULL > next->first ? first + FULL : next->first;
-            int64_t at = quietest(level, frames, from, most);
-            if (at > next->first) end = at, next->first = at;
-        }
-        rc = add(out, first, end, err);
+    for (int64_t i = first < 0 ? 0 : first; i < end && i < l->frames; i++)
+        if (l->level[i] > l->pause) sum += l->level[i] - l->pause;
+    return sum;
+}
+
+/* Of the half second around the place before frame f; what is close to it counts twice, so that the middle of a short
+ * pause is better than its edge. */
+static long sum_around(const loudness *l, int64_t f)
+{
+    return sum_over(l, f - MOMENT / 2, f + MOMENT / 2) + sum_over(l, f - CLOSE / 2, f + CLOSE / 2);
+}
+
+/* A place where a window may end, and the next one begin. */
+typedef struct place {
+    int64_t end, next; /* frames: where a window that ends here ends, and one that begins here begins */
+    double loud;
+    double cost;   /* of the cheapest chain that ends here */
+    size_t before; /* the place where that chain's last window begins */
+} place;
+
+typedef struct places {
+    place *at;
+    size_t n;
+} places;
+
+/* The quietest place within first .. last; of several the last one, which makes longer windows. */
+static place quietest(const loudness *l, int64_t first, int64_t last)
+{
+    long least = sum_around(l, first);
+    int64_t best = first;
+
+    for (int64_t f = first + 1; f <= last; f++) {
+        long sum = sum_around(l, f);
+        if (sum <= least) least = sum, best = f;
     }
+    return (place){.end = best, .next = best, .loud = (double)least / ((MOMENT + CLOSE) * (l->median - l->pause))};
+}
+
+/* Place 0 is the beginning, the last one the end. */
+static int find_places(places *out, const spans *stretches, const loudness *l, es_err *err)
+{
+    size_t most = 1;
+
+    for (size_t i = 0; i < stretches->n; i++)
+        most += (size_t)((stretches->at[i].end - stretches->at[i].first) / PLACES + 2);
+    out->at = malloc(most * sizeof *out->at);
+    if (!out->at) return es_fail(err, ES_ENOMEM, "no memory for %zu places to cut a recording", most);
+    out->at[out->n++] = (place){.next = stretches->at[0].first};
+    for (size_t i = 0; i < stretches->n; i++) {
+        const es_cut *s = &stretches->at[i];
+        bool last = i + 1 == stretches->n;
+        for (int64_t f = s->first + PLACES / 2; f < s->end - PLACES / 2; f += PLACES) {
+            int64_t to = f + PLACES - 1 < s->end - PLACES / 2 ? f + PLACES - 1 : s->end - PLACES / 2;
+            out->at[out->n++] = quietest(l, f, to);
+        }
+        place p = quietest(l, s->end, s->end);
+        if (last || stretches->at[i + 1].first > s->end) p.loud = 0; /* nobody speaks there */
+        if (!last) p.next = stretches->at[i + 1].first;
+        out->at[out->n++] = p;
+    }
+    return ES_OK;
+}
+
+/* ---- the cheapest chain ---- */
+
+/* Beside that of a window, which is 1: a cut where it is as loud as speech, and a window that is nearly empty. */
+static const double loud_costs = 0.35, empty_costs = 0.1;
+
+static double window_cost(const place *from, const place *to)
+{
+    double empty = 1 - (double)(to->end - from->next) / WINDOW;
+
+    return 1 + loud_costs * to->loud + empty_costs * empty * empty;
+}
+
+/* Places are never further apart than a window, so that there is always a chain. */
+static void link_all(places *p)
+{
+    for (size_t i = 1; i < p->n; i++) {
+        place *to = &p->at[i];
+        to->cost = INFINITY;
+        for (size_t k = i; k-- > 0 && to->end - p->at[k].next <= WINDOW;) {
+            double cost = p->at[k].cost + window_cost(&p->at[k], to);
+            if (cost < to->cost) to->cost = cost, to->before = k;
+        }
+    }
+}
+
+static int cut_all(spans *out, const spans *stretches, const uint8_t *level, int64_t frames, es_err *err)
+{
+    loudness l = listen(stretches, level, frames);
+    places p = {0};
+    int rc = find_places(&p, stretches, &l, err);
+
+    if (rc == ES_OK) link_all(&p);
+    /* The chain is known backwards. */
+    for (size_t i = p.n ? p.n - 1 : 0; i > 0 && rc == ES_OK; i = p.at[i].before)
+        rc = add(out, p.at[p.at[i].before].next, p.at[i].end, err);
+    for (size_t i = 0; 2 * i + 1 < out->n; i++) {
+        es_cut other = out->at[i];
+        out->at[i] = out->at[out->n - 1 - i];
+        out->at[out->n - 1 - i] = other;
+    }
+    free(p.at);
     return rc;
 }
 
@@ -175,7 +292,7 @@ int es_cut_sound(es_cut **out, size_t *n, const es_sound *sound, const es_heard 
                     : stretches_heard(&stretches, level, frames, quiet_dbfs, err);
     if (rc == ES_OK) {
         widen(&stretches, frames);
-        rc = cut_all(&cuts, &stretches, level, frames, err);
+        if (stretches.n > 0) rc = cut_all(&cuts, &stretches, level, frames, err);
     }
     if (rc == ES_OK) {
         *out = cuts.at, *n = cuts.n;

@@ -4,9 +4,8 @@
  *     speech      |--|  |-----|      |----------------------------------------| |---|
  *     cuts      [              ]    [                              ][                ]
  *
- * Stretches of speech that fit into a window together are one piece, the silence between them included. A piece that
- * would be short because the next stretch does not fit, and a stretch that is longer than a window, are cut at the
- * quietest moment of the window's last four seconds.
+ * Together the pieces are as few as the 30 s allow, nearly: each ends where nobody speaks, or at a pause, as long a one
+ * as can be had without many more pieces. Silences between two pieces belong to neither; those within one to it.
  */
 #ifndef ES_CUT_H
 #define ES_CUT_H

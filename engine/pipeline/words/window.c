@@ -76,6 +76,7 @@ es_whisper_request es_window_request(const es_window *w, const es_window_rules *
         .sot_at = w->sot_at,
         .timestamps = r->timestamps,
         .max_initial = r->max_initial,
+        .least_end = w->least_end,
         .temperature = r->temperature[w->attempts],
         /* No part of the key depends on what was decoded before or beside this window. */
         .key = {(uint32_t)r->content, (uint32_t)(r->content >> 32), (uint32_t)w->seek, (uint32_t)w->attempts},

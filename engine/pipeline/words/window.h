@@ -56,6 +56,7 @@ typedef struct es_window {
     int slot;
     int32_t prompt[ES_WHISPER_POSITIONS];
     int n_prompt, sot_at;
+    int least_end; /* index of a timestamp before which a pair does not end the text; begin() says 0 */
     int attempts; /* judged so far */
     /* The attempt that holds, once judge() says the window is done; before that the best one so far. */
     es_whisper_output out;
