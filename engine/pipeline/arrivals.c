@@ -9,9 +9,6 @@
  * minute, and every few seconds where the folders lie on another machine or cannot be listened to. Nothing depends on an event
  * but how soon a file is taken - except `writing`, which an overflow therefore forgets.
  *
- * A file's stamp is what stat() says of its bytes: where they are, how many, and when they were changed. The time of the inode
- * is part of it only for the question whether a file rests; a changed owner makes no new recording.
- *
  * What does not show: a copy over the network that pauses longer than a file has to rest. It is taken too early, and then
  * either fails, since it changed while it was read, or is taken again when it has grown.
  */
@@ -24,42 +21,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/inotify.h>
 #include <sys/vfs.h>
 #endif
 
-#include "base/hash.h"
-#include "media/decode.h"
+#include "pipeline/seen.h"
 #include "pipeline/walk.h"
 
 #define SETTLE       5.0  /* seconds */
-#define CLOSED       0.3  /* so long a closed file must stay closed */
-#define OLD          60.0 /* by the clock of the file system: found like this, it is complete */
 #define LOOK_TOLD    60.0 /* between looks where the system tells of changes */
 #define LOOK_UNTOLD  2.0
 #define LOOK_SHARE   20   /* of the time at most one part is spent looking */
-#define PARTNER_AGAIN 1.0 /* between looks for talk.mp4.part */
-
-typedef struct stamp {
-    uint64_t dev, ino, bytes;
-    int64_t mtime_ns, ctime_ns;
-} stamp;
-
-typedef struct file {
-    char *path; /* NULL: gone, or given to nobody any more */
-    stamp at;
-    double since;  /* when it was first seen like this */
-    bool writing;  /* somebody has it open and changes it */
-    bool closed;   /* whoever wrote it has closed it, or it was moved here */
-    bool old;      /* had rested long when it was found */
-    bool given;    /* as it is */
-    unsigned look; /* that saw it last */
-} file;
 
 typedef struct folder {
     int watch;
@@ -75,220 +50,12 @@ struct es_arrivals {
     bool remote;       /* a root lies where changes come from elsewhere */
     folder *folders;   /* that are listened to, by number */
     size_t n_folders, room_folders;
-    file *files; /* in the order in which they were found */
-    size_t n_files, room_files, n_gone;
-    size_t *slots; /* of a table by path: index + 1, 0 empty */
-    size_t n_slots;
+    es_seen seen;
     char **taken;
     size_t n_taken;
-    unsigned look;
     double looked, look_seconds;
     bool look_now;
-    bool short_of_memory;
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* ---- names ---- */
-
-static bool ends_in(const char *name, size_t n, const char *ending)
-{
-    size_t k = strlen(ending);
-
-    return n > k && !strncasecmp(name + n - k, ending, k);
-}
-
-/* talk.part.mp4 and its like: of a program that names the file anew when it is complete. */
-static bool is_on_its_way(const char *name)
-{
-    static const char *const stem[] = {".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".incomplete", ".unfinished"};
-    const char *dot = strrchr(name, '.');
-    size_t n = dot ? (size_t)(dot - name) : strlen(name);
-
-    if (*name == '.' || *name == '~') return true;
-    for (size_t i = 0; i < sizeof stem / sizeof stem[0]; i++)
-        if (ends_in(name, n, stem[i])) return true;
-    return false;
-}
-
-/* Something beside it says that it is on its way. */
-static bool has_partner(const char *path)
-{
-    static const char *const ending[] = {".part", ".aria2", ".crdownload", ".!qB", ".!ut", ".tmp"};
-    char *beside = NULL;
-    bool any = false;
-
-    for (size_t i = 0; i < sizeof ending / sizeof ending[0] && !any; i++) {
-        if (asprintf(&beside, "%s%s", path, ending[i]) < 0) return false;
-        any = access(beside, F_OK) == 0;
-        free(beside);
-    }
-    return any;
-}
-
-static const char *base_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-static bool is_wanted(const char *path)
-{
-    return !is_on_its_way(base_of(path)) && es_media_is_media_name(path);
-}
-
-/* ---- the table of files ---- */
-
-static size_t slot_of(const es_arrivals *a, const char *path)
-{
-    es_hash128 h = es_hash_bytes(path, strlen(path));
-    uint64_t at = 0;
-
-    memcpy(&at, h.b, sizeof at);
-    for (size_t i = (size_t)(at % a->n_slots);; i = (i + 1) % a->n_slots) {
-        if (!a->slots[i]) return i;
-        const file *f = &a->files[a->slots[i] - 1];
-        if (f->path && !strcmp(f->path, path)) return i;
-    }
-}
-
-static file *find(const es_arrivals *a, const char *path)
-{
-    size_t i = a->n_slots ? slot_of(a, path) : 0;
-
-    return a->n_slots && a->slots[i] ? &a->files[a->slots[i] - 1] : NULL;
-}
-
-/* Packs the files and makes the table anew, with room for more. */
-static bool rebuild(es_arrivals *a)
-{
-    size_t n = 0, n_slots = 64;
-
-    while (n_slots < 4 * (a->n_files - a->n_gone + 1)) n_slots *= 2;
-    size_t *slots = calloc(n_slots, sizeof *slots);
-    if (!slots) return false;
-    for (size_t i = 0; i < a->n_files; i++)
-        if (a->files[i].path) a->files[n++] = a->files[i];
-    a->n_files = n, a->n_gone = 0;
-    free(a->slots);
-    a->slots = slots, a->n_slots = n_slots;
-    for (size_t i = 0; i < n; i++) a->slots[slot_of(a, a->files[i].path)] = i + 1;
-    return true;
-}
-
-static file *add(es_arrivals *a, const char *path)
-{
-    if (2 * (a->n_files + 1) > a->n_slots && !rebuild(a)) return NULL;
-    if (a->n_files == a->room_files) {
-        size_t room = a->room_files ? 2 * a->room_files : 64;
-        file *files = realloc(a->files, room * sizeof *files);
-        if (!files) return NULL;
-        a->files = files, a->room_files = room;
-    }
-    char *kept = strdup(path);
-    if (!kept) return NULL;
-    size_t slot = slot_of(a, kept);
-    a->files[a->n_files] = (file){.path = kept};
-    a->slots[slot] = ++a->n_files;
-    return &a->files[a->n_files - 1];
-}
-
-static void forget(es_arrivals *a, file *f)
-{
-    free(f->path);
-    f->path = NULL; /* its slot stays taken until the table is made anew */
-    a->n_gone++;
-}
-
-/* ---- what is seen of a file ---- */
-
-typedef enum news { FOUND, CHANGED, CLOSED_OR_MOVED } news;
-
-static bool same_bytes(const stamp *x, const stamp *y)
-{
-    return x->dev == y->dev && x->ino == y->ino && x->bytes == y->bytes && x->mtime_ns == y->mtime_ns;
-}
-
-static int64_t ns_of(struct timespec t)
-{
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* True where its times say that nobody has touched it for long. A clock that runs ahead says nothing. */
-static bool has_rested(const stamp *s)
-{
-    struct timespec t;
-    int64_t last = s->mtime_ns > s->ctime_ns ? s->mtime_ns : s->ctime_ns;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)(ns_of(t) - last) * 1e-9 >= OLD;
-}
-
-/* The file as it is now; false where there is none any more. */
-static bool stamp_of(stamp *s, const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) || !S_ISREG(st.st_mode)) return false;
-    *s = (stamp){.dev = (uint64_t)st.st_dev,
-                 .ino = (uint64_t)st.st_ino,
-                 .bytes = (uint64_t)st.st_size,
-                 .mtime_ns = ns_of(st.st_mtim),
-                 .ctime_ns = ns_of(st.st_ctim)};
-    return true;
-}
-
-/* Takes the stamp over, with what it says. */
-static void update(file *f, const stamp *s, news how)
-{
-    bool changed = !same_bytes(&f->at, s);
-
-    if (changed || f->at.ctime_ns != s->ctime_ns || how != FOUND) f->since = now();
-    if (changed || how == CHANGED) f->given = f->closed = f->old = false;
-    if (how == CHANGED) f->writing = true;
-    if (how == CLOSED_OR_MOVED) f->writing = false, f->closed = true;
-    f->at = *s;
-}
-
-static void see(es_arrivals *a, const char *path, news how)
-{
-    stamp s;
-    file *f;
-
-    if (!is_wanted(path)) return;
-    f = find(a, path);
-    if (!stamp_of(&s, path)) {
-        if (f) forget(a, f);
-        return;
-    }
-    if (!f) {
-        f = add(a, path);
-        if (!f) {
-            a->look_now = true; /* it is found again when there is memory */
-            return;
-        }
-        f->at = s, f->since = now();
-        f->old = how == FOUND && has_rested(&s);
-    }
-    update(f, &s, how);
-    f->look = a->look;
-}
-
-/* Seconds until it may be complete; < 0: an event must come first. */
-static double due(const es_arrivals *a, const file *f)
-{
-    double rest = f->closed ? CLOSED : f->old ? 0 : a->o.settle_seconds, left = f->since + rest - now();
-
-    if (!f->path || f->given || f->writing || !f->at.bytes) return -1;
-    return left > 0 ? left : 0;
-}
 
 /* ---- folders ---- */
 
@@ -318,7 +85,7 @@ static void stop_listening(es_arrivals *a, const char *why)
     a->fd = -1;
     for (size_t i = 0; i < a->n_folders; i++) free(a->folders[i].path);
     a->n_folders = 0;
-    for (size_t i = 0; i < a->n_files; i++) a->files[i].writing = false;
+    for (size_t i = 0; i < a->seen.n; i++) a->seen.files[i].writing = false;
     snprintf(text, sizeof text, "the system does not tell of changes (%s); every few seconds all files are looked at", why);
     if (a->o.note) a->o.note(a->o.user, a->roots[0], text);
 }
@@ -368,8 +135,8 @@ static void forget_below(es_arrivals *a, const char *path)
 {
     for (size_t i = a->n_folders; i-- > 0;)
         if (is_below(a->folders[i].path, path)) unlisten(a, i, true);
-    for (size_t i = 0; i < a->n_files; i++)
-        if (a->files[i].path && is_below(a->files[i].path, path)) forget(a, &a->files[i]);
+    for (size_t i = 0; i < a->seen.n; i++)
+        if (a->seen.files[i].path && is_below(a->seen.files[i].path, path)) es_seen_forget(&a->seen, &a->seen.files[i]);
 }
 
 /* True for what other machines may change without this one's being told. */
@@ -394,6 +161,11 @@ static void listen_to(void *user, const char *path)
 
 /* ---- looking ---- */
 
+static void see(es_arrivals *a, const char *path, es_news news)
+{
+    if (!es_seen_note(&a->seen, path, news)) a->look_now = true; /* it is found again when there is memory */
+}
+
 /* Everything in a folder and below it; root: its number, or SIZE_MAX for one that just came. */
 static void look_below(es_arrivals *a, const char *path, size_t root)
 {
@@ -408,25 +180,25 @@ static void look_below(es_arrivals *a, const char *path, size_t root)
     if (!there) return;
     if (es_walk_add(&walk, path, NULL, NULL, &err) != ES_OK) a->look_now = true; /* out of memory: once more, later */
     for (size_t i = 0; i < walk.n; i++)
-        if (!walk.files[i].fault) see(a, walk.files[i].path, FOUND);
+        if (!walk.files[i].fault) see(a, walk.files[i].path, ES_NEWS_FOUND);
     es_walk_done(&walk);
 }
 
 static void look(es_arrivals *a)
 {
-    double began = now();
+    double began = es_seen_now();
     bool whole = true;
 
-    a->look++;
+    a->seen.look++;
     a->look_now = false;
     for (size_t i = 0; i < a->n_roots; i++) {
         look_below(a, a->roots[i], i);
         whole = whole && !a->missing[i];
     }
     /* What was not seen is gone; but a disk that was unplugged will come back, and its files are known then. */
-    for (size_t i = 0; i < a->n_files && whole && !a->look_now; i++)
-        if (a->files[i].path && a->files[i].look != a->look) forget(a, &a->files[i]);
-    a->looked = now();
+    for (size_t i = 0; i < a->seen.n && whole && !a->look_now; i++)
+        if (a->seen.files[i].path && a->seen.files[i].look != a->seen.look) es_seen_forget(&a->seen, &a->seen.files[i]);
+    a->looked = es_seen_now();
     a->look_seconds = a->looked - began;
 }
 
@@ -448,7 +220,7 @@ static void hear_one(es_arrivals *a, const struct inotify_event *e)
     char *path = NULL;
 
     if (e->mask & IN_Q_OVERFLOW) {
-        for (size_t i = 0; i < a->n_files; i++) a->files[i].writing = false; /* its end may be among what was lost */
+        for (size_t i = 0; i < a->seen.n; i++) a->seen.files[i].writing = false; /* its end may be among what was lost */
         a->look_now = true;
         return;
     }
@@ -468,10 +240,10 @@ static void hear_one(es_arrivals *a, const struct inotify_event *e)
         if (e->mask & IN_MOVED_FROM) forget_below(a, path);
         if (e->mask & (IN_CREATE | IN_MOVED_TO)) look_below(a, path, SIZE_MAX);
     } else if (e->mask & (IN_MOVED_FROM | IN_DELETE)) {
-        file *gone = find(a, path);
-        if (gone) forget(a, gone);
+        es_seen_file *gone = es_seen_find(&a->seen, path);
+        if (gone) es_seen_forget(&a->seen, gone);
     } else {
-        see(a, path, e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO) ? CLOSED_OR_MOVED : e->mask & IN_MODIFY ? CHANGED : FOUND);
+        see(a, path, e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO) ? ES_NEWS_WHOLE : e->mask & IN_MODIFY ? ES_NEWS_CHANGED : ES_NEWS_FOUND);
     }
     free(path);
 }
@@ -499,10 +271,10 @@ void es_arrivals_hear(es_arrivals *a)
 
 void es_arrivals_wait(es_arrivals *a, int most_ms)
 {
-    double least = a->looked + pause_of(a) - now();
+    double least = a->looked + pause_of(a) - es_seen_now();
 
-    for (size_t i = 0; i < a->n_files; i++) {
-        double d = due(a, &a->files[i]);
+    for (size_t i = 0; i < a->seen.n; i++) {
+        double d = es_seen_due(&a->seen, &a->seen.files[i]);
         if (d >= 0 && d < least) least = d < 0.02 ? 0.02 : d;
     }
     if (least < 0 || a->look_now) least = 0;
@@ -518,30 +290,17 @@ int es_arrivals_take(es_arrivals *a, const char *const **paths, size_t *n, es_er
 
     *paths = NULL, *n = 0;
     es_arrivals_hear(a);
-    if (a->look_now || now() - a->looked >= pause_of(a)) look(a);
+    if (a->look_now || es_seen_now() - a->looked >= pause_of(a)) look(a);
     for (size_t i = 0; i < a->n_taken; i++) free(a->taken[i]);
     free(a->taken);
     a->taken = NULL, a->n_taken = 0;
-    for (size_t i = 0; i < a->n_files; i++) count += due(a, &a->files[i]) == 0;
+    for (size_t i = 0; i < a->seen.n; i++) count += es_seen_due(&a->seen, &a->seen.files[i]) == 0;
     if (!count) return ES_OK;
     a->taken = calloc(count, sizeof *a->taken);
     if (!a->taken) return es_fail(err, ES_ENOMEM, "not enough memory for the names of %zu files", count);
-    for (size_t i = 0; i < a->n_files && a->n_taken < count; i++) {
-        file *f = &a->files[i];
-        stamp s;
-        if (due(a, f) != 0) continue;
-        if (!stamp_of(&s, f->path)) {
-            forget(a, f);
-            continue;
-        }
-        if (!same_bytes(&s, &f->at) || s.ctime_ns != f->at.ctime_ns) { /* it did not rest after all */
-            update(f, &s, FOUND);
-            continue;
-        }
-        if (has_partner(f->path)) {
-            f->since = now() + PARTNER_AGAIN - (f->closed ? CLOSED : f->old ? 0 : a->o.settle_seconds);
-            continue;
-        }
+    for (size_t i = 0; i < a->seen.n && a->n_taken < count; i++) {
+        es_seen_file *f = &a->seen.files[i];
+        if (es_seen_due(&a->seen, f) != 0 || !es_seen_is_whole(&a->seen, f)) continue;
         char *copy = strdup(f->path);
         if (!copy) break; /* given the next time */
         a->taken[a->n_taken++] = copy;
@@ -585,7 +344,7 @@ int es_arrivals_open(es_arrivals **out, const char *const *folders, size_t n, co
     if (!a) return es_fail(err, ES_ENOMEM, "not enough memory");
     a->fd = -1;
     if (o) a->o = *o;
-    if (!(a->o.settle_seconds > 0)) a->o.settle_seconds = SETTLE;
+    a->seen.settle_seconds = a->o.settle_seconds > 0 ? a->o.settle_seconds : SETTLE;
     if (!(a->o.look_seconds > 0)) a->o.look_seconds = LOOK_UNTOLD;
     a->roots = calloc(n + 1, sizeof *a->roots);
     a->missing = calloc(n + 1, sizeof *a->missing);
@@ -611,13 +370,11 @@ void es_arrivals_close(es_arrivals *a)
     if (a->fd >= 0) close(a->fd);
     for (size_t i = 0; i < a->n_roots; i++) free(a->roots[i]);
     for (size_t i = 0; i < a->n_folders; i++) free(a->folders[i].path);
-    for (size_t i = 0; i < a->n_files; i++) free(a->files[i].path);
     for (size_t i = 0; i < a->n_taken; i++) free(a->taken[i]);
     free(a->roots);
     free(a->missing);
     free(a->folders);
-    free(a->files);
-    free(a->slots);
+    es_seen_done(&a->seen);
     free(a->taken);
     free(a);
 }
