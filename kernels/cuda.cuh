@@ -65,6 +65,7 @@ typedef struct es_product {
 typedef struct es_cuda {
     es_device base;
     int index, sms, recording;
+    size_t block_shared;
     cudaStream_t stream, side; /* side: small preparations while the stream is being captured */
     void *arena;
     size_t arena_bytes;

@@ -49,6 +49,11 @@ int es_cuda_sms(const es_device *d)
     return ((const es_cuda *)d)->sms;
 }
 
+size_t es_cuda_block_shared(const es_device *d)
+{
+    return ((const es_cuda *)d)->block_shared;
+}
+
 static void check(es_cuda *d, const char *what, cudaError_t e)
 {
     if (e != cudaSuccess) es_cuda_keep_fault(&d->base, what, cudaGetErrorString(e), (int)e);
@@ -285,7 +290,7 @@ extern "C" int es_cuda_open(es_device **out, int index, es_fault *why)
         return es_fault_set(why, 1, "CUDA device %d (%.100s) is sm_%d%d; sm_80 or newer is needed", index, p.name, p.major,
                             p.minor);
     }
-    if (e == cudaSuccess) d->sms = p.multiProcessorCount;
+    if (e == cudaSuccess) d->sms = p.multiProcessorCount, d->block_shared = p.sharedMemPerBlockOptin;
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->side, cudaStreamNonBlocking);
     for (int i = 0; i < ES_CUDA_RING && e == cudaSuccess; i++) {

@@ -1,16 +1,13 @@
 /*
- * frames.cu - ops along time: pooling, norms of a channel over its frames, a recurrent layer in both directions.
+ * frames.cu - ops along time: pooling, and norms of a channel over its frames. The recurrent layer is in lstm.cu.
  *
  * maxpool: a thread per output. norm_time: a block per window and 32 channels, a warp's lanes on neighbouring channels so
- * that loads are whole lines; 8 warps share the frames, their sums join in the order of the warps; two passes. lstm: a
- * block per direction and window; a thread per gate row keeps nothing but its sum, the state lies in shared memory, the
- * recurrent weights come out of the second-level cache in every frame. That cache bounds it; keeping the weights in
- * registers is what a faster one would do.
+ * that loads are whole lines; 8 warps share the frames, their sums join in the order of the warps; two passes.
  */
 #include "kernels/cuda.cuh"
 #include "kernels/reduce.cuh"
 
-enum { LANES = 32, WARPS = 8, MOST_WIDTH = 256 };
+enum { LANES = 32, WARPS = 8 };
 
 static __device__ __forceinline__ float frame_act(float v, int act)
 {
@@ -55,36 +52,6 @@ static __global__ void norm_channels(T *y, const T *x, const float *g, const flo
         es_store(out + (size_t)t * (size_t)C + c, frame_act((es_load(in + (size_t)t * (size_t)C + c) - mean) * by * g[c] + bias[c], act));
 }
 
-template <class W>
-static __global__ void lstm_direction(float *y, const float *x, const W *weights, const int32_t *batches, int B, int T, int h)
-{
-    ES_SHARED(float, state, MOST_WIDTH);
-    ES_SHARED(float, cell, MOST_WIDTH);
-    ES_SHARED(float, gate, 4 * MOST_WIDTH);
-    int b = (int)blockIdx.x, dir = (int)blockIdx.y;
-
-    if (b >= es_live_rows(batches, B)) return;
-    for (int k = (int)threadIdx.x; k < h; k += (int)blockDim.x) state[k] = cell[k] = 0;
-    ES_SYNC();
-    for (int s = 0; s < T; s++) {
-        size_t frame = (size_t)b * (size_t)T + (size_t)(dir ? T - 1 - s : s);
-        for (int r = (int)threadIdx.x; r < 4 * h; r += (int)blockDim.x) {
-            const W *row = weights + ((size_t)dir * 4 * (size_t)h + (size_t)r) * (size_t)h;
-            float v = 0;
-            for (int k = 0; k < h; k++) v = fmaf(state[k], es_load(row + k), v);
-            v += x[frame * 8 * (size_t)h + (size_t)dir * 4 * (size_t)h + (size_t)r];
-            gate[r] = r / h == 2 ? tanhf(v) : 1.0f / (1.0f + expf(-v));
-        }
-        ES_SYNC();
-        for (int k = (int)threadIdx.x; k < h; k += (int)blockDim.x) {
-            cell[k] = gate[h + k] * cell[k] + gate[k] * gate[2 * h + k];
-            state[k] = gate[3 * h + k] * tanhf(cell[k]);
-            y[frame * 2 * (size_t)h + (size_t)dir * (size_t)h + (size_t)k] = state[k];
-        }
-        ES_SYNC();
-    }
-}
-
 void es_cuda_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
                      bool absolute)
 {
@@ -106,16 +73,4 @@ void es_cuda_norm_time(es_device *d, es_dtype t, void *y, const void *x, const f
     }
     ES_SWITCH_FLOAT(t, T,
                     ES_LAUNCH(d, norm_channels<T>, grid, LANES * WARPS, 0, (T *)y, (const T *)x, g, b, batches, B, T_, C, eps, (int)act))
-}
-
-void es_cuda_lstm(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h)
-{
-    dim3 grid((unsigned)B, 2);
-
-    if (h > MOST_WIDTH) {
-        es_cuda_keep_fault(d, "lstm", "a layer wider than 256", 1);
-        return;
-    }
-    ES_SWITCH_FLOAT(W.dtype, WT,
-                    ES_LAUNCH(d, lstm_direction<WT>, grid, 512, 0, y, x, (const WT *)W.p, batches, B, T, h))
 }

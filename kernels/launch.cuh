@@ -38,6 +38,8 @@
 #define ES_SHFL(v, lane) simt::shuffle(v, lane, __FILE__, __LINE__)
 #define ES_BALLOT(p) simt::ballot(p, __FILE__, __LINE__)
 #define ES_UNROLL
+#define ES_ROLLED
+#define ES_OPAQUE(v) (void)(v)
 #else
 #define ES_LAUNCH(d, kernel, grid, block, smem, ...)                                                                   \
     do {                                                                                                               \
@@ -56,6 +58,8 @@
 #define ES_SHFL(v, lane) __shfl_sync(0xffffffffu, v, lane)
 #define ES_BALLOT(p) __ballot_sync(0xffffffffu, p)
 #define ES_UNROLL _Pragma("unroll")
+#define ES_ROLLED _Pragma("unroll 1")
+#define ES_OPAQUE(v) asm volatile("" : "+r"(v)) /* what follows from v is computed behind this, not ahead of a loop */
 #endif
 
 /* device.cu: the stream of a CUDA device, and a place to keep the first error of a launch with its name. */
@@ -65,6 +69,8 @@ void es_cuda_note(es_device *d, const char *what);
 void *es_cuda_workspace(es_device *d, size_t *bytes);
 /* Multiprocessors of the card: grids of persistent kernels. */
 int es_cuda_sms(const es_device *d);
+/* Bytes of shared memory that a block may ask for. */
+size_t es_cuda_block_shared(const es_device *d);
 
 /* Raises the limit of dynamic shared memory of a kernel; called before launches that want more than 48 KB. */
 #define ES_ALLOW_SMEM(kernel, bytes)                                                                                   \

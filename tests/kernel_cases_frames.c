@@ -67,7 +67,7 @@ void es_case_norm_time(es_rig *r)
 
 void es_case_lstm(es_rig *r)
 {
-    static const int shapes[][4] = {{1, 1, 1, 16}, {3, 2, 9, 16}, {9, 9, 5, 32}, {1, 1, 12, 128}};
+    static const int shapes[][4] = {{1, 1, 1, 16}, {3, 2, 9, 16}, {9, 9, 5, 32}, {1, 1, 12, 128}, {9, 9, 3, 128}, {18, 10, 4, 128}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int f = 0; f < 2; f++) {

@@ -7,6 +7,8 @@
  * many rows there are, a captured graph against plain calls, copies of every length, the sentences of what cannot be opened,
  * and that nothing is allocated after the arena is taken.
  */
+#define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernel_cases.h"
@@ -190,6 +192,34 @@ static void neighbours_do_not_matter(void)
     free(one), free(all);
 }
 
+/* A window of the recurrent layer among others and alone, and where a block has the shared memory of a large card: the emulator
+ * becomes one; a card stays what it is. */
+static void recurrence_is_the_same_alone(void)
+{
+    enum { B = 11, T = 6, H = 128, IN = 8 * H, OUT = 2 * H, PICKED = 9 };
+    float *all = malloc(B * T * OUT * sizeof *all), *other = malloc(B * T * OUT * sizeof *other);
+
+    for (int large = 0; large < 2; large++) {
+        es_rig r;
+        if (large) setenv("ES_SIMT_SHARED", "227", 1);
+        es_device *d = open_cuda(&r, 0);
+        if (d) {
+            float *x = noise(&r, 8, (size_t)B * T * IN, ES_F32, 1), *y = room(&r, B * T * OUT * sizeof *y);
+            es_matrix W = matrix(&r, 9, ES_F32, IN, H);
+            float *have = large ? other : all;
+            r.o->lstm(d, y, x, W, NULL, B, T, H);
+            es_device_get(d, have, y, B * T * OUT * sizeof *y);
+            CHECK(!large || !memcmp(all, other, B * T * OUT * sizeof *all), "other bits with more shared memory");
+            r.o->lstm(d, y, x + (size_t)PICKED * T * IN, W, NULL, 1, T, H);
+            es_device_get(d, other, y, T * OUT * sizeof *y);
+            CHECK(!memcmp(all + (size_t)PICKED * T * OUT, other, T * OUT * sizeof *all), "a window differs alone");
+        }
+        es_device_close(d);
+        unsetenv("ES_SIMT_SHARED");
+    }
+    free(all), free(other);
+}
+
 /* Some ops as calls, then captured and launched twice, with other input in between: the bits of the calls. One bias
  * serves products of two widths, which must not share its narrowed copy. */
 static void graphs_give_the_bits_of_calls(void)
@@ -291,6 +321,7 @@ int main(int argc, char **argv)
     static const es_test more[] = {
         {"rows_do_not_depend_on_their_number", rows_do_not_depend_on_their_number},
         {"neighbours_do_not_matter", neighbours_do_not_matter},
+        {"recurrence_is_the_same_alone", recurrence_is_the_same_alone},
         {"graphs_give_the_bits_of_calls", graphs_give_the_bits_of_calls},
         {"copies_arrive", copies_arrive},
         {"refusals_are_sentences", refusals_are_sentences},

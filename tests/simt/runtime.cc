@@ -9,6 +9,8 @@
 #include <memory>
 #include <vector>
 
+#include "simt.h"
+
 #include <cuda_runtime.h>
 
 typedef std::function<void()> work;
@@ -173,7 +175,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
     p->major = 8;
     p->minor = 0;
     p->multiProcessorCount = 4;
-    p->sharedMemPerBlockOptin = 99 * 1024;
+    p->sharedMemPerBlockOptin = simt::shared_limit();
     p->l2CacheSize = 1 << 20;
     return cudaSuccess;
 }
@@ -371,7 +373,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
 cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute a, int v)
 {
     if (a != cudaFuncAttributeMaxDynamicSharedMemorySize && a != cudaFuncAttributePreferredSharedMemoryCarveout) abort();
-    if (a == cudaFuncAttributeMaxDynamicSharedMemorySize && v > 99 * 1024) return note(cudaErrorInvalidValue);
+    if (a == cudaFuncAttributeMaxDynamicSharedMemorySize && size_t(v) > simt::shared_limit()) return note(cudaErrorInvalidValue);
     return cudaSuccess;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)

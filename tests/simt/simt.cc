@@ -444,6 +444,15 @@ void set_report(report_fn fn, void *user)
     m.report_user = user;
 }
 
+size_t shared_limit()
+{
+    const char *v = getenv("ES_SIMT_SHARED");
+    size_t kb = v ? strtoull(v, nullptr, 10) : 99;
+
+    if (kb < 48 || kb > 227) fail("ES_SIMT_SHARED is \"%s\", not 48 to 227", v);
+    return kb * 1024;
+}
+
 uint64_t launches()
 {
     return m.count;
@@ -482,8 +491,8 @@ void run_now(const char *kernel, dim3 grid, dim3 block, size_t smem, const std::
         fail("launch of (%u,%u,%u) blocks of (%u,%u,%u) threads", grid.x, grid.y, grid.z, block.x, block.y, block.z);
         return;
     }
-    if (smem > 99 * 1024) {
-        fail("%zu bytes of dynamic shared memory: the smallest card has %d", smem, 99 * 1024);
+    if (smem > shared_limit()) {
+        fail("%zu bytes of dynamic shared memory: this card has %zu", smem, shared_limit());
         return;
     }
     m.body = &body;

@@ -33,6 +33,9 @@ typedef void (*report_fn)(void *user, const char *text);
 void set_report(report_fn fn, void *user);
 uint64_t launches(); /* kernels run so far */
 
+/* Dynamic shared memory a block may have: that of the smallest card, or the KB in ES_SIMT_SHARED. */
+size_t shared_limit();
+
 void launch(const char *kernel, dim3 grid, dim3 block, size_t smem, cudaStream_t stream, std::function<void()> body);
 
 /* ---- called by kernels ---- */
