@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "pipeline/bench/bench.h"
+#include "pipeline/bench/machine.h"
 #include "speech/cluster.h"
 #include "speech/score.h"
 
@@ -95,10 +95,10 @@ int main(int argc, char **argv)
     printf("%d vectors of %d people, %d numbers each\n", n, people, WIDTH);
     if (n <= MOST_WHOLE) {
         K = cluster(whole, x, n, n, &t);
-        printf("as a whole     %9.2f s  %d clusters, peak of the process %.1f MiB\n", t, K, (double)es_bench_peak_bytes() / 1048576);
+        printf("as a whole     %9.2f s  %d clusters, peak of the process %.1f MiB\n", t, K, (double)es_machine_peak_bytes() / 1048576);
     }
     L = cluster(parts, x, n, (n + 3) / 4, &t);
-    printf("in two levels  %9.2f s  %d clusters, peak of the process %.1f MiB\n", t, L, (double)es_bench_peak_bytes() / 1048576);
+    printf("in two levels  %9.2f s  %d clusters, peak of the process %.1f MiB\n", t, L, (double)es_machine_peak_bytes() / 1048576);
     if (K > 0 && L > 0) printf("%ld of %d vectors have another label in two levels\n", differing(whole, parts, n, K, L), n);
     free(x), free(who), free(whole), free(parts);
     return 0;

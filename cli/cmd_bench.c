@@ -1,5 +1,5 @@
 /*
- * cmd_bench.c - `earshot bench der`, `eer` and `diarize`: who spoke when, how right and at what cost.
+ * cmd_bench.c - `earshot bench der`, `eer` and `diarize`: who spoke when, how right and at what cost; and `bench pipeline`: all of it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +47,41 @@ int cli_run_bench_voices(const cli_settings *s)
     }
     if (rc) return cli_fail_input(&error);
     fwrite(text, 1, bytes, stdout);
+    es_free(text);
+    return CLI_OK;
+}
+
+int cli_run_bench_pipeline(const cli_settings *s)
+{
+    es_pipeline_bench_options bench = ES_PIPELINE_BENCH_OPTIONS;
+    es_engine_options engine;
+    es_speech_options speech;
+    cli_settings copy = *s;
+    es_error error = {0};
+    char *text = NULL;
+    size_t bytes = 0, n = (size_t)s->n_args - 1;
+
+    if (s->synthetic ? n > 0 || *s->synthetic : n == 0) {
+        cli_say("bench pipeline takes files or folders, or --synthetic with neither; sizes are chosen by --with");
+        return CLI_USAGE;
+    }
+    if (!s->synthetic && (s->with || s->seconds)) {
+        cli_say("%s is for bench pipeline --synthetic", s->with ? "--with" : "--seconds");
+        return CLI_USAGE;
+    }
+    cli_engine_options(&engine, s);
+    cli_speech_options(&speech, s);
+    bench.speech = &speech;
+    bench.synthetic = s->synthetic != NULL;
+    bench.with = s->with;
+    bench.seconds = (int)s->seconds;
+    bench.compare = s->compare;
+    cli_signals_catch();
+    if (es_engine_bench_pipeline(&engine, s->args + 1, n, &bench, s->json ? "json" : "text", cli_bench_listen, &copy, &text, &bytes, &error))
+        return cli_fail_input(&error);
+    cli_progress_show(NULL);
+    fwrite(text, 1, bytes, stdout);
+    if (s->json) putchar('\n');
     es_free(text);
     return CLI_OK;
 }

@@ -148,7 +148,7 @@ int cli_run_plan(const cli_settings *s)
     return CLI_OK;
 }
 
-static int bench_listen(void *user, const es_event *e)
+int cli_bench_listen(void *user, const es_event *e)
 {
     const cli_settings *s = user;
     char line[256];
@@ -206,7 +206,12 @@ int cli_run_bench(const cli_settings *s)
     size_t bytes = 0;
     int code = CLI_OK;
 
+    if (s->synthetic && !*s->synthetic && strcmp(s->args[0], "pipeline")) {
+        cli_say("--synthetic needs a value: NAME");
+        return CLI_USAGE;
+    }
     if (cli_bench_is_voices(s)) return cli_run_bench_voices(s);
+    if (!strcmp(s->args[0], "pipeline")) return cli_run_bench_pipeline(s);
     if (s->n_args > 1) {
         cli_say("bench does not take %s", cli_quoted(s->args[1]));
         return CLI_USAGE;
@@ -218,7 +223,7 @@ int cli_run_bench(const cli_settings *s)
     cli_speech_options(&speech, s);
     cli_signals_catch();
     if (es_engine_open(&engine, &options, &error)) return cli_fail(&error);
-    if (es_engine_bench(engine, s->args[0], &speech, s->json ? "json" : "text", bench_listen, &copy, &text, &bytes,
+    if (es_engine_bench(engine, s->args[0], &speech, s->json ? "json" : "text", cli_bench_listen, &copy, &text, &bytes,
                         &error)) {
         code = cli_fail_input(&error);
     } else {

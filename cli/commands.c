@@ -63,6 +63,8 @@ enum {
     OPT_LIMIT,
     OPT_WITH,
     OPT_SYNTHETIC,
+    OPT_SECONDS,
+    OPT_COMPARE,
     OPT_MIN,
     OPT_BUDGETS,
     OPT_SVG,
@@ -201,9 +203,14 @@ const cli_option cli_options[] = {
     [OPT_WITH] = {"with", 0, CLI_TEXT, "NAME,...", NULL, AT(with), 0, 0,
                   "Plan these architectures by name, without their weights: tiny, base, small, medium, large-v3, "
                   "turbo, distil-large-v3, minilm, gte-qwen2-1.5b, segmentation-3.0, resnet34, ecapa, campplus ..."},
-    [OPT_SYNTHETIC] = {"synthetic", 0, CLI_TEXT, "NAME", NULL, AT(synthetic), 0, 0,
+    [OPT_SYNTHETIC] = {"synthetic", 0, CLI_TEXT, "[NAME]", NULL, AT(synthetic), 0, 0,
                        "Measure an architecture by name, with noise for weights and noise to hear or to read: for embed "
-                       "gte-qwen2-1.5b, gte-qwen2-7b or minilm."},
+                       "gte-qwen2-1.5b, gte-qwen2-7b or minilm. pipeline takes no name, but --with.", true},
+    [OPT_SECONDS] = {"seconds", 0, CLI_INT, "N", NULL, AT(seconds), 10, 360000,
+                     "pipeline --synthetic: of made-up sound; by default an hour on a GPU, a minute on the CPU."},
+    [OPT_COMPARE] = {"compare", 0, CLI_FILE, "FILE", NULL, AT(compare), 0, 0,
+                     "pipeline: beside the figures, the change of each line in percent against those that an earlier run printed "
+                     "with --json."},
     [OPT_MIN] = {"min", 0, CLI_FLAG, NULL, NULL, AT(min), 0, 0,
                  "Plan the smallest batches, and name the smallest budget."},
     [OPT_BUDGETS] = {"budgets", 0, CLI_TEXT, "LIST", NULL, AT(budgets), 0, 0,
@@ -385,12 +392,16 @@ const cli_command cli_commands[] = {
      "From the packs in the folder of models or, with --with, from names of architectures: then neither weights nor, "
      "for --device cuda, a GPU is needed.",
      "earshot plan --with distil-large-v3 --device cuda --budget 16G", cli_run_plan},
-    {"bench", "FILE|asr|embed|batches|diarize [FILE]|der REF HYP|eer FILE", 1, 3, "file",
-     ENGINE | SPEECH | BIT(OPT_UEM) | BIT(OPT_COLLAR) | BIT(OPT_TO_RTTM) | BIT(OPT_MODEL) | BIT(OPT_BATCH_SIZE) | BIT(OPT_SYNTHETIC) | BIT(OPT_TOKENS) | BIT(OPT_TEXTS) |
+    {"bench", "FILE|pipeline [FILE...]|asr|embed|batches|diarize [FILE]|der REF HYP|eer FILE", 1, -1, "file",
+     ENGINE | SPEECH | BIT(OPT_WITH) | BIT(OPT_SECONDS) | BIT(OPT_COMPARE) | BIT(OPT_UEM) | BIT(OPT_COLLAR) | BIT(OPT_TO_RTTM) | BIT(OPT_MODEL) | BIT(OPT_BATCH_SIZE) | BIT(OPT_SYNTHETIC) | BIT(OPT_TOKENS) | BIT(OPT_TEXTS) |
          BIT(OPT_SWEEP) | BIT(OPT_JSON) | TALK,
      "run the main job on one file and say what it cost",
      "Seconds of each stage, how many times real time, and the peak of memory. The library used for it is a new one "
      "and is removed.\n\n"
+     "pipeline does that for a queue of files or folders and says of each stage how long it took and how full its steps were; "
+     "videos an hour, memory against the plan, allocations, energy where the machine counts it. What it prints is a table in "
+     "Markdown; what it prints with --json can be kept, for --compare. With --synthetic it needs no media and no packs: seeded "
+     "weights of the sizes that --with names, made-up sound of --seconds, in the plan of a --budget.\n\n"
      "asr with --synthetic measures a speech model of a released size without its weights: windows of 30 s a second at "
      "the batch that the budget allows, 100 tokens each, and what mel, encoder, cross keys and decoder take of it.\n\n"
      "embed measures the text encoder, the one of the folder of models or a made-up one: texts and tokens a second, "
@@ -402,6 +413,7 @@ const cli_command cli_commands[] = {
      "der compares two RTTM files: seconds missed, false alarms and speakers confused, under the best map between the speakers of "
      "both. eer finds where false acceptance and false rejection cross, in lines of a label (1 or 0) and a score.",
      "earshot bench talk.mp4\n"
+     "earshot bench pipeline --synthetic --device cuda --budget 16G --json > now.json\n"
      "earshot bench asr --synthetic distil-large-v3 --device cuda --budget 16G\n"
      "earshot bench embed --synthetic gte-qwen2-1.5b --texts 16\n"
      "earshot bench der reference.rttm talk.rttm --collar 0.25", cli_run_bench},

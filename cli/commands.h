@@ -28,8 +28,9 @@ typedef struct cli_settings {
     const char *library, *models, *model, *asr, *segmentation, *diarizer, *voice, *embedder, *embedder_device, *device, *language,
         *task, *prompt, *name, *dtype, *attention, *with, *budgets, *svg, *output, *format;
     const char *long_texts;   /* "truncate" | "split" */
-    const char *synthetic;    /* an architecture */
-    int64_t tokens, texts;
+    const char *synthetic;    /* an architecture; "" where none is named */
+    const char *compare;
+    int64_t tokens, texts, seconds;
     bool sweep;
     const char *verify; /* a pack */
     const char *mode, *speaker, *in, *after, *before, *lang;
@@ -72,6 +73,7 @@ typedef struct cli_option {
     size_t offset;       /* of its member in cli_settings */
     int64_t least, most; /* CLI_INT */
     const char *help;    /* one or two sentences */
+    bool bare;           /* may stand without its value, before another option or at the end: then it is "" */
 } cli_option;
 
 typedef struct cli_command {
@@ -143,6 +145,7 @@ int cli_run_plan(const cli_settings *s);
 int cli_run_bench(const cli_settings *s);
 bool cli_bench_is_voices(const cli_settings *s); /* der, eer or diarize */
 int cli_run_bench_voices(const cli_settings *s);
+int cli_run_bench_pipeline(const cli_settings *s);
 int cli_run_bench_embed(const cli_settings *s); /* cmd_embed.c, for `bench embed` */
 int cli_run_config(const cli_settings *s);
 int cli_run_doctor(const cli_settings *s);

@@ -271,7 +271,7 @@ static void zsh(FILE *f)
                 for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
                 fputc(')', f);
             } else if (o->kind != CLI_FLAG) {
-                fprintf(f, ":%s:%s", o->name,
+                fprintf(f, "%s:%s:%s", o->bare ? ":" : "", o->name,
                         o->kind == CLI_FOLDER ? "_files -/"
                         : o->kind == CLI_FILE ? "_files"
                                               : " ");
@@ -318,7 +318,7 @@ static void fish(FILE *f)
                 fputs(" -x -a '", f);
                 for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
                 fputc('\'', f);
-            } else if (o->kind != CLI_FLAG) fputs(" -x", f);
+            } else if (o->kind != CLI_FLAG && !o->bare) fputs(" -x", f);
             fputs(" -d '", f);
             fish_text(f, o->help);
             fputs("'\n", f);

@@ -158,6 +158,11 @@ int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const 
             snprintf(shown, sizeof shown, "-%c", o->letter);
             if (o->kind != CLI_FLAG && p[1]) value = p + 1;
         }
+        if (o->bare && !value && (i + 1 >= n || words[i + 1][0] == '-')) {
+            *(const char **)(void *)((char *)s + o->offset) = "";
+            s->origin[o - cli_options].from = CLI_FROM_OPTION;
+            continue;
+        }
         if (o->kind != CLI_FLAG && !value) {
             if (i + 1 >= n) {
                 cli_say("%s needs a value: %s", shown, o->value ? o->value : o->choices);

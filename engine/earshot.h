@@ -591,6 +591,22 @@ ES_API int es_engine_bench_batches(const es_engine_options *options, const char 
 ES_API int es_engine_bench_synthetic(const es_engine_options *options, const char *name, const char *format, char **text,
                                      size_t *bytes, es_error *error);
 
+/* The whole pipeline on a queue of recordings, in a library of its own that is removed: each stage, memory against the plan,
+ * energy where the machine counts it. Or without any: made-up sound through seeded weights. */
+typedef struct es_pipeline_bench_options {
+    size_t size;
+    const es_speech_options *speech; /* NULL: the defaults */
+    bool synthetic;                  /* then there are no paths, and no folder of models is needed */
+    const char *with;                /* names of architectures, separated by commas; NULL: the five of a full house */
+    int seconds;                     /* of made-up sound; 0: an hour on a device, a minute on the CPU */
+    const char *compare;             /* what an earlier call gave as JSON, in a file: the change of each line; or NULL */
+} es_pipeline_bench_options;
+#define ES_PIPELINE_BENCH_OPTIONS {.size = sizeof(es_pipeline_bench_options)}
+/* format: "text", which is Markdown, or "json". */
+ES_API int es_engine_bench_pipeline(const es_engine_options *options, const char *const *paths, size_t n,
+                                    const es_pipeline_bench_options *bench, const char *format, es_event_fn listen, void *user,
+                                    char **text, size_t *bytes, es_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,11 +14,13 @@
 #include "pipeline/words/batch.h"
 #include "pipeline/bench/bench.h"
 #include "pipeline/bench/bench_batches.h"
+#include "pipeline/bench/bench_pipeline.h"
 #include "pipeline/bench/bench_voices.h"
 #include "pipeline/ingest.h"
 #include "pipeline/summary.h"
 #include "pipeline/watch.h"
 #include "pipeline/bench/synthetic.h"
+#include "pipeline/bench/synthetic_pipeline.h"
 #include "pipeline/words/transcribe.h"
 
 int es_engine_open(es_engine **out, const es_engine_options *options, es_error *error)
@@ -321,6 +323,68 @@ int es_engine_bench_diarize(const es_engine_options *options, const char *path, 
     o.models = s.models, o.segmentation = s.segmentation, o.diarizer = s.diarizer, o.device = s.device;
     o.budget = s.budget, o.threads = s.threads;
     if (rc == ES_OK) rc = es_bench_diarize(&o, path, text, bytes, &err);
+    return es_door_give(error, rc, &err);
+}
+
+/* ---- the whole pipeline, measured ---- */
+
+/* The stages of a run without files, as events of one nameless recording. */
+static int tell_stage(void *user, const char *stage, double fraction)
+{
+    const passer *p = user;
+    const es_event e = {.kind = ES_EVENT_PROGRESS, .path = "", .count = 1, .stage = stage, .fraction = fraction, .eta_seconds = -1, .eta_all_seconds = -1};
+
+    return p->listen(p->user, &e);
+}
+
+static int pipeline_synthetic(const es_session_options *s, const es_pipeline_bench_options *o, const passer *p, es_figures *f, es_err *err)
+{
+    es_device_choice where;
+    int rc = es_session_choose(&where, s->device, true, err);
+
+    if (rc != ES_OK) return rc;
+    const es_synthetic_pipeline_options inner = {.with = o->with,
+                                                 .backend = where.backend,
+                                                 .index = where.index,
+                                                 .threads = s->threads,
+                                                 .budget = s->budget ? s->budget : es_session_default_budget(where.backend, 0),
+                                                 .seconds = o->seconds,
+                                                 .tell = p->listen ? tell_stage : NULL,
+                                                 .user = (void *)p};
+    return es_synthetic_pipeline(&inner, f, err);
+}
+
+int es_engine_bench_pipeline(const es_engine_options *options, const char *const *paths, size_t n,
+                             const es_pipeline_bench_options *bench, const char *format, es_event_fn listen, void *user,
+                             char **text, size_t *bytes, es_error *error)
+{
+    es_pipeline_bench_options o = ES_PIPELINE_BENCH_OPTIONS;
+    es_transcribe_options speech;
+    es_hear_options hear;
+    es_session_options s;
+    es_session *session = NULL;
+    es_figures now, before;
+    passer p = {listen, user};
+    es_err err = {0};
+    char models[4096];
+    bool json;
+    int rc = es_door_session_options(&s, options, models, sizeof models, &err);
+
+    *text = NULL, *bytes = 0;
+    if (rc == ES_OK && !es_door_options(&o, sizeof o, bench)) rc = es_fail(&err, ES_EARG, "es_pipeline_bench_options has no valid size");
+    if (rc == ES_OK) rc = text_or_json(&json, format, &err);
+    if (rc == ES_OK) rc = speech_options(&speech, &hear, o.speech, &err);
+    if (rc == ES_OK && (o.synthetic ? n > 0 : n == 0))
+        rc = es_fail(&err, ES_EARG, o.synthetic ? "made-up sound is measured alone, without files" : "there are no files to measure");
+    if (rc == ES_OK && o.compare) rc = es_figures_read(&before, o.compare, &err); /* before what takes long */
+    if (rc == ES_OK && o.synthetic) {
+        rc = pipeline_synthetic(&s, &o, &p, &now, &err);
+    } else if (rc == ES_OK) {
+        rc = es_session_open(&session, &s, &err);
+        if (rc == ES_OK) rc = es_bench_pipeline(session, paths, n, &speech, &hear, listen ? pass_event : NULL, &p, &now, &err);
+        es_session_close(session);
+    }
+    if (rc == ES_OK) rc = es_figures_show(&now, o.compare ? &before : NULL, json, text, bytes, &err);
     return es_door_give(error, rc, &err);
 }
 

@@ -120,6 +120,11 @@ int64_t es_embedder_parameters(const es_embedder *m)
     return m->parameters;
 }
 
+es_fill es_embedder_fill(const es_embedder *m)
+{
+    return m->fill;
+}
+
 es_tensor es_embedder_narrow(es_run *r, es_tensor x)
 {
     return es_run_backend(r) == ES_CPU ? x : es_cast(r, x, ES_F16);
@@ -216,6 +221,7 @@ int es_embedder_step(es_embedder *m, const int32_t *tokens, const int32_t *bound
     es_state_put(m->arena, m->bounds, 0, m->host_bounds, ((size_t)m->limits.texts + 1) * sizeof *m->host_bounds);
     es_state_put(m->arena, m->n_rows, 0, &rows, sizeof rows);
     es_program_run(m->embed, m->arena);
+    es_fill_add(&m->fill, rows, m->limits.tokens);
     es_state_get(m->arena, m->vectors, 0, vectors, (size_t)n * (size_t)m->dims.d_model * sizeof *vectors);
     if (es_device_sync(es_arena_device(m->arena), &fault)) return es_fail(err, ES_EDEVICE, "%s", fault.text);
     return ES_OK;

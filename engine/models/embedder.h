@@ -15,6 +15,7 @@
 #ifndef ES_EMBEDDER_H
 #define ES_EMBEDDER_H
 
+#include "models/fill.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
@@ -51,6 +52,7 @@ void es_embedder_start(es_embedder *m, es_arena *a); /* after es_arena_load */
 const es_embedder_dims *es_embedder_dims_of(const es_embedder *m);
 int es_embedder_longest(const es_embedder *m); /* tokens that one text may have */
 int64_t es_embedder_parameters(const es_embedder *m);
+es_fill es_embedder_fill(const es_embedder *m); /* in tokens */
 
 /* One step: texts i = tokens[bounds[i] .. bounds[i+1]), at most limits.texts of them and limits.tokens tokens in all, each
  * at least one token and at most es_embedder_longest(). vectors [n, d_model] f32. */

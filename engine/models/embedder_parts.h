@@ -23,6 +23,7 @@ struct es_embedder {
     es_model *model;
     es_program *embed;
     int64_t parameters;
+    es_fill fill;
 
     es_matrix tokens;            /* [V, d] */
     const float *position_rows;  /* bert: [P, d] */

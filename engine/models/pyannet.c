@@ -19,6 +19,7 @@ static const float EPS = 1e-5f;
 
 struct es_pyannet {
     int windows;
+    es_fill fill;
     es_arena *arena;
     es_model *model;
     es_program *segment;
@@ -148,6 +149,11 @@ int es_pyannet_windows(const es_pyannet *m)
     return m->windows;
 }
 
+es_fill es_pyannet_fill(const es_pyannet *m)
+{
+    return m->fill;
+}
+
 int es_pyannet_run(es_pyannet *m, const float *pcm, int n, float *scores, es_err *err)
 {
     int32_t live = n, rows = n * FRAMES;
@@ -158,6 +164,7 @@ int es_pyannet_run(es_pyannet *m, const float *pcm, int n, float *scores, es_err
     es_state_put(m->arena, m->n_live, 0, &live, sizeof live);
     es_state_put(m->arena, m->n_rows, 0, &rows, sizeof rows);
     es_program_run(m->segment, m->arena);
+    es_fill_add(&m->fill, n, m->windows);
     es_state_get(m->arena, m->scores, 0, scores, (size_t)rows * CLASSES * sizeof *scores);
     if (es_device_sync(es_arena_device(m->arena), &fault)) return es_fail(err, ES_EDEVICE, "%s", fault.text);
     return ES_OK;

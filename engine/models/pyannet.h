@@ -10,6 +10,7 @@
 #ifndef ES_PYANNET_H
 #define ES_PYANNET_H
 
+#include "models/fill.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
@@ -23,6 +24,7 @@ int es_pyannet_plan(es_pyannet **out, es_plan *p, const char *name, const es_wei
 void es_pyannet_close(es_pyannet *m); /* accepts NULL */
 void es_pyannet_start(es_pyannet *m, es_arena *a); /* after es_arena_load */
 int es_pyannet_windows(const es_pyannet *m);
+es_fill es_pyannet_fill(const es_pyannet *m); /* in windows */
 
 /* pcm [n, 160000] in [-1, 1], n at most the planned windows; scores [n, 589, 7]: logits, whose softmax are the classes'
  * probabilities. A window's scores do not depend on the others. */

@@ -24,6 +24,7 @@ struct es_speaker {
     int *n_rows;    /* of each answer of the step; of each sound where masks weigh */
     int *asked;     /* which ask it is the answer to */
     es_resnet34_answer *answers;
+    es_fill fill;
 };
 
 /* ---- sizes ---- */
@@ -113,6 +114,11 @@ const es_speaker_dims *es_speaker_dims_of(const es_speaker *m)
 es_speaker_limits es_speaker_limits_of(const es_speaker *m)
 {
     return m->limits;
+}
+
+es_fill es_speaker_fill(const es_speaker *m)
+{
+    return m->fill;
 }
 
 /* ---- plan ---- */
@@ -210,9 +216,11 @@ static void settle(const es_speaker *m, float *x, int n)
 static int step(es_speaker *m, int k, int sounds, float *vectors, es_err *err)
 {
     size_t width = (size_t)m->dims.vector;
-    int rc = ES_OK;
+    int rows = 0, rc = ES_OK;
 
     if (k == 0) return ES_OK;
+    for (int i = 0; i < sounds; i++) rows += m->n_rows[i];
+    es_fill_add(&m->fill, rows, m->limits.rows);
     if (m->campplus) rc = es_campplus_run(m->campplus, m->rows, m->n_rows, k, m->vectors, err);
     else if (m->ecapa) rc = es_ecapa_run(m->ecapa, m->rows, m->n_rows, k, m->vectors, err);
     else rc = es_resnet34_run(m->resnet34, m->rows, m->n_rows, sounds, m->answers, k, m->vectors, err);

@@ -17,6 +17,7 @@
 
 #include "base/types.h"
 #include "models/ecapa.h"
+#include "models/fill.h"
 #include "models/notes.h"
 #include "models/resnet34.h"
 #include "runtime/arena.h"
@@ -58,6 +59,7 @@ void es_speaker_close(es_speaker *m); /* accepts NULL */
 void es_speaker_start(es_speaker *m, es_arena *a); /* after es_arena_load */
 const es_speaker_dims *es_speaker_dims_of(const es_speaker *m);
 es_speaker_limits es_speaker_limits_of(const es_speaker *m);
+es_fill es_speaker_fill(const es_speaker *m); /* in rows */
 
 typedef struct es_speaker_sound {
     const float *rows; /* [n, 80] */

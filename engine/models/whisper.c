@@ -340,6 +340,11 @@ es_whisper_limits es_whisper_limits_of(const es_whisper *m)
     return m->limits;
 }
 
+es_fill es_whisper_fill(const es_whisper *m)
+{
+    return m->encoded;
+}
+
 int64_t es_whisper_parameters(const es_whisper *m)
 {
     return m->parameters;
@@ -421,6 +426,7 @@ void es_whisper_encode(es_whisper *m, const es_whisper_window *w, int n)
     put_count(m, m->n_windows, n);
     put_count(m, m->n_rows, n * ES_WHISPER_AUDIO);
     es_program_run(m->encode_program, m->arena);
+    es_fill_add(&m->encoded, n, m->limits.windows);
 }
 
 void es_whisper_encode_part(es_whisper *m, es_whisper_part part)

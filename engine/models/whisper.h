@@ -19,6 +19,7 @@
 #ifndef ES_WHISPER_H
 #define ES_WHISPER_H
 
+#include "models/fill.h"
 #include "runtime/arena.h"
 #include "runtime/plan.h"
 
@@ -66,6 +67,7 @@ int es_whisper_plan(es_whisper **out, es_plan *p, const char *name, const es_wei
 void es_whisper_close(es_whisper *m); /* accepts NULL; the memory in the arena is the arena's */
 const es_whisper_dims *es_whisper_dims_of(const es_whisper *m);
 es_whisper_limits es_whisper_limits_of(const es_whisper *m);
+es_fill es_whisper_fill(const es_whisper *m); /* of encoding, in windows */
 int64_t es_whisper_parameters(const es_whisper *m); /* trained values, as the model's authors count them */
 /* After es_arena_load: remembers the arena, uploads the constant tables and takes the host's work buffers. */
 int es_whisper_start(es_whisper *m, es_arena *a, es_err *err);

@@ -108,6 +108,7 @@ struct es_whisper {
     int32_t *host_wanted; /* [2 S] */
     int32_t step_live;    /* as on the device */
     int64_t steps_run;
+    es_fill encoded;
     void *align_work;     /* see whisper_align.c */
 };
 

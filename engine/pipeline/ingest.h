@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "pipeline/words/batch.h"
 #include "pipeline/speakers/hear.h"
+#include "pipeline/search/meaning.h"
 #include "pipeline/session/session.h"
 #include "pipeline/words/transcribe.h"
 #include "store/store.h"
@@ -66,6 +67,7 @@ typedef struct es_ingest_tally {
     uint64_t passages;
     es_diarize_times heard;                                             /* inside hear */
     es_transcribe_times times;                                          /* inside speech */
+    es_meaning_times meaning;                                           /* inside meaning_seconds */
     es_batch_figures batch;                                             /* the same where recordings go side by side */
 } es_ingest_tally;
 

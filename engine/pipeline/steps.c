@@ -380,7 +380,7 @@ int es_steps_finish(es_ingest_walk *w, es_result *r, es_err *err)
     if (rc != ES_OK) return rc;
 
     es_steps_begin(w, "embedding");
-    rc = es_meaning_add(r, job->session, err);
+    rc = es_meaning_add(r, job->session, &w->tally.meaning, err);
     w->tally.meaning_seconds += es_steps_now() - w->at.stage_began;
     w->tally.passages += r->passages.n;
     if (rc != ES_OK) return rc;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "pipeline/bench/machine.h"
 
 typedef struct outcome {
     es_ingest_fn listen;
@@ -33,19 +34,6 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-uint64_t es_bench_peak_bytes(void)
-{
-    FILE *f = fopen("/proc/self/status", "re");
-    char text[256];
-    uint64_t kib = 0;
-
-    if (!f) return 0;
-    while (fgets(text, sizeof text, f))
-        if (sscanf(text, "VmHWM: %" SCNu64 " kB", &kib) == 1) break;
-    fclose(f);
-    return kib * 1024;
 }
 
 static int on_event(void *user, const es_ingest_event *e)
@@ -136,7 +124,7 @@ static void figures_text(FILE *f, const es_session *s, const char *path, const e
         fprintf(f, "  %" PRId64 " windows of 10 s, %" PRId64 " voices in them, %" PRId64 " clustered\n", t->heard.windows, t->heard.vectors,
                 t->heard.trained);
     fprintf(f, "  arena %.1f MB, peak of the process %.1f MiB\n", (double)es_session_arena_bytes(s) * 1e-6,
-            (double)es_bench_peak_bytes() / 1048576);
+            (double)es_machine_peak_bytes() / 1048576);
     fprintf(f, "  words %s\n", hash);
 }
 
@@ -171,7 +159,7 @@ static void figures_json(es_json_out *j, const es_session *s, const char *path, 
     es_json_put_int(j, "tokens", m->tokens);
     es_json_put_uint(j, "words", words);
     es_json_put_uint(j, "arena_bytes", es_session_arena_bytes(s));
-    es_json_put_uint(j, "peak_bytes", es_bench_peak_bytes());
+    es_json_put_uint(j, "peak_bytes", es_machine_peak_bytes());
     es_json_put_string(j, "words_hash", hash);
     es_json_end_object(j);
 }

@@ -11,7 +11,4 @@
 int es_bench(es_session *session, const char *path, const es_transcribe_options *speech, const es_hear_options *hear, bool json,
              es_ingest_fn listen, void *user, char **text, size_t *bytes, es_err *err);
 
-/* The most memory this process ever had resident, in bytes; 0 where the system does not say. */
-uint64_t es_bench_peak_bytes(void);
-
 #endif

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "media/decode.h"
-#include "pipeline/bench/bench.h"
+#include "pipeline/bench/machine.h"
 #include "pipeline/session/fit.h"
 #include "pipeline/session/packs.h"
 #include "pipeline/speakers/plda.h"
@@ -239,7 +239,7 @@ static void print(FILE *out, const rig *g, const es_bench_diarize_options *o, co
         fprintf(out, "}, \"times_real_time\": %.2f, \"windows\": %lld, \"vectors\": %lld, \"clustered\": %lld, \"speakers\": %d, \"turns\": %zu, "
                      "\"arena_bytes\": %llu, \"peak_bytes\": %llu}\n",
                 times_real(f->audio, f->all), (long long)t->windows, (long long)t->vectors, (long long)t->trained, f->speakers, f->turns,
-                (unsigned long long)g->totals.arena, (unsigned long long)es_bench_peak_bytes());
+                (unsigned long long)g->totals.arena, (unsigned long long)es_machine_peak_bytes());
         return;
     }
     fprintf(out, "%.1f s of sound, segmentation-3.0 and %s%s, %s, windows %g s apart\n\n", f->audio, g->network,
@@ -252,7 +252,7 @@ static void print(FILE *out, const rig *g, const es_bench_diarize_options *o, co
     fprintf(out, "\n  loading the models took %.3f s beside that\n", f->load);
     fprintf(out, "  %lld windows, %lld voices in them, %lld clustered", (long long)t->windows, (long long)t->vectors, (long long)t->trained);
     if (!o->synthetic) fprintf(out, "; %d speaker%s, %zu turns", f->speakers, f->speakers == 1 ? "" : "s", f->turns);
-    fprintf(out, "\n  arena %.1f MB, peak of the process %.1f MiB\n", (double)g->totals.arena * 1e-6, (double)es_bench_peak_bytes() / 1048576);
+    fprintf(out, "\n  arena %.1f MB, peak of the process %.1f MiB\n", (double)g->totals.arena * 1e-6, (double)es_machine_peak_bytes() / 1048576);
 }
 
 int es_bench_diarize(const es_bench_diarize_options *o, const char *path, char **text, size_t *bytes, es_err *err)

@@ -19,7 +19,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "kernels/device.h"
-#include "pipeline/bench/bench.h"
+#include "pipeline/bench/machine.h"
 
 enum { TOKENS = 64, BATCH = 128, RUNS = 5, LEAST_RUNS = 3, MOST_ROWS = 8 };
 static const double ENOUGH_SECONDS = 10;
@@ -46,16 +46,6 @@ static int by_size(const void *a, const void *b)
     double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
-}
-
-/* The kernel forgets the largest resident size; where it may not, the peak is the one since the start. */
-static void forget_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "we");
-
-    if (!f) return;
-    fputs("5", f);
-    fclose(f);
 }
 
 static uint64_t draw(uint64_t *state)
@@ -108,7 +98,7 @@ static int measure(row *r, const es_bench_embed_options *o, const char *device, 
     encoder.device = device;
     encoder.texts = batch;
     encoder.hushed = true;
-    forget_peak();
+    es_machine_forget_peak();
     rc = es_embedding_open(&e, &encoder, err);
     if (rc == ES_OK) rc = es_embedding_ready(e, err);
     if (rc == ES_OK && tokens > es_embedding_longest(e))
@@ -117,7 +107,7 @@ static int measure(row *r, const es_bench_embed_options *o, const char *device, 
     if (rc == ES_OK) {
         r->cpu = es_embedding_on_cpu(e);
         r->arena = es_embedding_arena_bytes(e);
-        r->peak = es_bench_peak_bytes();
+        r->peak = es_machine_peak_bytes();
         r->flops = es_embedding_flops(e, tokens);
         snprintf(r->device, sizeof r->device, "%s", es_embedding_device_name(e));
         snprintf(name, 64, "%s", es_embedding_name(e));

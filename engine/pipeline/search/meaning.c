@@ -2,9 +2,11 @@
  * meaning.c - passages and their vectors: what joins passages.c, which knows no model, and embedding.c, which knows no
  * recording.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "pipeline/search/meaning.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "pipeline/search/passages.h"
 
@@ -66,15 +68,27 @@ int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, e
     return rc;
 }
 
-int es_meaning_add(es_result *r, es_session *session, es_err *err)
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int es_meaning_add(es_result *r, es_session *session, es_meaning_times *times, es_err *err)
 {
     es_embedding *e = es_session_embedding(session);
+    double began = seconds(), cut;
     int rc;
 
     es_passages_done(&r->passages);
     rc = es_meaning_cut(&r->passages, &r->transcript, e, err);
+    cut = seconds();
+    times->cut += cut - began;
     if (rc != ES_OK || !e || !es_embedding_has_tokens(e)) return rc;
     rc = es_meaning_vectors(&r->passages.vectors, &r->passages, e, err);
+    times->vectors += seconds() - cut;
     if (rc == ES_OK) r->made.by[ES_STAGE_EMBEDDER] = es_embedding_maker(e);
     return rc;
 }

@@ -18,8 +18,13 @@ int es_meaning_cut(es_passages *out, const es_transcript *t, const es_embedding 
 /* The vectors of passages, in e's space; what out held is freed. */
 int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_err *err);
 
+/* Where the time went, in seconds of wall clock; each call adds to it. */
+typedef struct es_meaning_times {
+    double cut, vectors;
+} es_meaning_times;
+
 /* Both of a recording whose transcript, with its speakers, is there: what ingest does. Without a text encoder the passages
  * are found by their words alone. */
-int es_meaning_add(es_result *r, es_session *session, es_err *err);
+int es_meaning_add(es_result *r, es_session *session, es_meaning_times *times, es_err *err);
 
 #endif

@@ -34,6 +34,7 @@ typedef struct es_lineup_model {
     es_weights *pack; /* NULL: by name, or loaded already */
     es_session_limits step;
     es_bpe *bpe; /* of a speech model from a pack */
+    void (*close_bpe)(es_bpe *b);
     int32_t suppress[ES_LINEUP_SUPPRESSED], blank;
     int n_suppress;
     es_whisper_dims whisper_dims;
@@ -51,6 +52,8 @@ typedef struct es_lineup {
     int n;
 } es_lineup;
 
+/* An empty one, the last of them, to be filled in. */
+int es_lineup_new(es_lineup_model **out, es_lineup *l, es_err *err);
 /* The new model is the last one. A pack's header is read and checked, its weights are not. */
 int es_lineup_add_pack(es_lineup *l, const char *path, es_err *err);
 /* names: separated by commas. An unknown one is refused with a sentence that lists all. */

@@ -402,6 +402,20 @@ const es_bpe *es_session_bpe(const es_session *s)
     return model_of(s, ES_STAGE_ASR)->bpe;
 }
 
+es_fill es_session_fill(const es_session *s, enum es_stage stage)
+{
+    const es_lineup_model *m = s->at[stage] >= 0 ? model_of(s, stage) : NULL;
+
+    if (!s->ready || !m) return (es_fill){0};
+    switch (m->kind) {
+    case ES_LINEUP_WHISPER: return es_whisper_fill(m->whisper);
+    case ES_LINEUP_PYANNET: return es_pyannet_fill(m->pyannet);
+    case ES_LINEUP_SPEAKER: return es_speaker_fill(m->speaker);
+    case ES_LINEUP_EMBEDDER: return es_embedder_fill(m->embedder);
+    }
+    return (es_fill){0};
+}
+
 es_embedding *es_session_embedding(es_session *s)
 {
     return s->embedding;
@@ -453,10 +467,16 @@ es_device *es_session_device(es_session *s)
     return s->device;
 }
 
+void es_session_totals(const es_session *s, es_plan_totals *out)
+{
+    *out = (es_plan_totals){0};
+    if (s->plan && s->ready) es_plan_totals_get(s->plan, out);
+}
+
 uint64_t es_session_arena_bytes(const es_session *s)
 {
-    es_plan_totals totals = {0};
+    es_plan_totals totals;
 
-    if (s->plan && s->ready) es_plan_totals_get(s->plan, &totals);
+    es_session_totals(s, &totals);
     return totals.arena;
 }

@@ -68,6 +68,10 @@ es_speaker *es_session_speaker(es_session *s, enum es_stage stage);
 es_session_limits es_session_limits_of(const es_session *s);
 es_device *es_session_device(es_session *s);
 uint64_t es_session_arena_bytes(const es_session *s);
+void es_session_totals(const es_session *s, es_plan_totals *out);
+/* How full the steps of a stage's model were so far; of the speech model its encoder's. Zero for what is not there, or has a
+ * plan of its own. */
+es_fill es_session_fill(const es_session *s, enum es_stage stage);
 
 /* ---- the plan alone, without device or weights ---- */
 typedef enum es_session_look { ES_LOOK_TEXT, ES_LOOK_JSON, ES_LOOK_SVG, ES_LOOK_ROW } es_session_look;

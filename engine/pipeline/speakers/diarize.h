@@ -37,7 +37,7 @@ typedef int (*es_diarize_progress)(void *user, const char *what, int64_t done_ms
 
 /* Where the time went, in seconds of wall clock; each call adds to it. */
 typedef struct es_diarize_times {
-    double segment, embed, cluster;
+    double segment, embed, cluster, voices;
     int64_t windows, vectors, trained; /* windows segmented; voices embedded; of these the ones that were clustered */
 } es_diarize_times;
 

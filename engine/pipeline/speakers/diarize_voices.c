@@ -6,16 +6,26 @@
  * The network that tells speakers apart hears whatever a window offers; to know somebody again, whole and clean pieces are
  * better. A minute is enough: more changes the mean by less than a piece of it varies.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "pipeline/speakers/diarize.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "audio/front.h"
 #include "pipeline/account.h"
 
 enum { PIECE = 3 * ES_RATE, LEAST = 4 * ES_RATE / 10, MOST_PIECES = 20 };
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 /* Somebody's longest stretches first. */
 static int by_speaker_and_length(const void *a, const void *b)
@@ -96,12 +106,12 @@ int es_diarize_voices(es_diarization *out, const es_diarize_models *m, const es_
 {
     enum { MOST_SAMPLES = PIECE + PIECE / 2 };
     work k = {.network = m->voice};
+    double began = seconds();
     es_front *opened = NULL;
     es_turn *alone = NULL;
     size_t n = 0, speakers = (size_t)out->n_speakers;
     int rc;
 
-    (void)o;
     if (!m->voice || m->voice == m->diarizer || !speakers) return ES_OK;
     k.width = es_speaker_dims_of(m->voice)->vector;
     rc = m->voice_front ? ES_OK : es_front_open(&opened, es_speaker_front(es_speaker_dims_of(m->voice)), err);
@@ -119,6 +129,7 @@ int es_diarize_voices(es_diarization *out, const es_diarize_models *m, const es_
         for (end = first + 1; end < n && alone[end].speaker == alone[first].speaker;) end++;
         rc = voice_of(&k, out->voices.rows + (size_t)alone[first].speaker * (size_t)k.width, sound, alone + first, end - first, err);
     }
+    if (o->times) o->times->voices += seconds() - began;
     es_front_close(opened);
     free(k.pcm), free(k.rows), free(k.vector), free(alone);
     return rc;

@@ -13,21 +13,10 @@
 #include "base/types.h"
 #include "media/decode.h"
 #include "models/whisper.h"
+#include "pipeline/words/sound.h"
 #include "text/bpe.h"
 
-/* Where samples come from: n samples at 16 kHz from `first`, zeros outside of the recording. */
-typedef struct es_sound {
-    int (*read)(void *user, int64_t first, int64_t n, float *out, es_err *err);
-    void *user;
-    int64_t samples;
-} es_sound;
 es_sound es_sound_of(es_spool *s); /* borrows the spool */
-/* pcm [ES_MEL_WINDOW_SAMPLES]: the window that starts at frame seek, with the samples around it that its edges see. */
-int es_sound_window(const es_sound *s, int64_t seek, float *pcm, es_err *err);
-/* Of such a window: no sample of its first frames is as loud as dbfs. */
-bool es_sound_is_quiet(const float *pcm, int frames, float dbfs);
-/* Samples that are safe to compute with: what is no number is 0, and nothing is more than 30 dB over full scale. */
-int es_sound_read(const es_sound *s, int64_t first, int64_t n, float *out, es_err *err);
 
 /* 0 to go on, else ES_ECANCELLED; what: "listening" (first pass) or "transcribing". */
 typedef int (*es_transcribe_progress)(void *user, const char *what, int64_t done_ms, int64_t all_ms);
