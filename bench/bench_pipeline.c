@@ -2,10 +2,11 @@
  * bench_pipeline.c - `earshot bench pipeline --synthetic` where the program itself cannot be built: kernels, runtime, models
  * and speech alone.
  *
- *     bench_pipeline [cpu|cuda] [BUDGET_BYTES] [SECONDS] [NAMES|-] [least|text]     JSON; with text, Markdown
+ *     bench_pipeline [cpu|cuda] [BUDGET_BYTES] [SECONDS] [NAMES|-] [least|text] [TOKENS]     JSON; with text, Markdown
  *
  * SECONDS of made-up sound, 0 for an hour on a device. NAMES as `earshot plan --with` takes them, and two-layers,
- * two-layers-text; - for the five of a full house. least: the smallest steps.
+ * two-layers-text; - for the five of a full house. least: the smallest steps. TOKENS that every window
+ * says: few, for an emulator.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,8 @@ int main(int argc, char **argv)
     char *shown = NULL;
     size_t bytes = 0;
 
-    if (argc > 6 || (argc > 1 && strcmp(argv[1], "cpu") && strcmp(argv[1], "cuda")) || (argc > 5 && !text && strcmp(argv[5], "least"))) {
-        fprintf(stderr, "usage: bench_pipeline [cpu|cuda] [BUDGET_BYTES] [SECONDS] [NAMES|-] [least|text]\n");
+    if (argc > 7 || (argc > 1 && strcmp(argv[1], "cpu") && strcmp(argv[1], "cuda")) || (argc > 5 && !text && strcmp(argv[5], "least"))) {
+        fprintf(stderr, "usage: bench_pipeline [cpu|cuda] [BUDGET_BYTES] [SECONDS] [NAMES|-] [least|text] [TOKENS]\n");
         return 2;
     }
     o.backend = argc > 1 && !strcmp(argv[1], "cuda") ? ES_CUDA : ES_CPU;
@@ -31,6 +32,7 @@ int main(int argc, char **argv)
     if (argc > 3) o.seconds = (int)strtol(argv[3], NULL, 10);
     if (argc > 4 && strcmp(argv[4], "-")) o.with = argv[4];
     o.least = argc > 5 && !text;
+    if (argc > 6) o.tokens = (int)strtol(argv[6], NULL, 10);
     if (es_synthetic_pipeline(&o, &f, &err) || es_figures_show(&f, NULL, !text, &shown, &bytes, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;

@@ -354,7 +354,7 @@ static int encode_some(rig *g, const recording *all, int64_t a_recording, int64_
         es_whisper_request q = {.slot = slot,
                                 .prompt = prompt,
                                 .n_prompt = n_prompt,
-                                .max_tokens = LEAST_TOKENS + drawn((uint64_t)(*next + i), MORE_TOKENS)};
+                                .max_tokens = g->o->tokens ? g->o->tokens : LEAST_TOKENS + drawn((uint64_t)(*next + i), MORE_TOKENS)};
         es_whisper_begin(g->whisper, &q);
         g->busy[slot] = true;
     }

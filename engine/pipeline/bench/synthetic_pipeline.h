@@ -19,6 +19,7 @@ typedef struct es_synthetic_pipeline_options {
     uint64_t budget; /* bytes; 0: no bound */
     bool least;      /* the smallest steps, whatever the budget allows */
     int seconds;     /* of sound; 0: an hour on a device, a minute on the CPU */
+    int tokens;      /* that every window says; 0: 60 to 140 */
     int (*tell)(void *user, const char *stage, double fraction); /* anything but 0 cancels; NULL: nobody listens */
     void *user;
 } es_synthetic_pipeline_options;
