@@ -9,7 +9,7 @@
  */
 #include "pipeline/summary.h"
 
-#include "pipeline/bench/bench.h"
+#include "pipeline/bench/machine.h"
 
 static double over(double a, double b)
 {
@@ -46,7 +46,7 @@ void es_summary_make(es_summary *out, const es_ingest_tally *t, const es_session
                         .files_per_hour = over(3600 * (double)t->stored, t->seconds),
                         .passages_per_second = over((double)t->passages, t->meaning_seconds),
                         .arena_bytes = es_session_arena_bytes(s),
-                        .peak_bytes = es_bench_peak_bytes()};
+                        .peak_bytes = es_machine_peak_bytes()};
     for (size_t i = 0; i < ES_SUMMARY_STAGES; i++) {
         if (all[i].seconds < 5e-5) continue; /* nothing worth a line */
         out->stage[out->n++] = (es_summary_stage){.name = all[i].name,
