@@ -240,8 +240,8 @@ typedef struct es_ops {
     /* One step of every live slot (B slots). logits [B, V] f32: the row of each slot's newest token. sot_logits
      * [B, V] f32 or NULL: the row of the start-of-transcript token, read where slot n == 0. suppress: bit mask
      * uint32 [(V+31)/32]. Applies the rules of Whisper's decoder (suppression, blank, timestamps, in the order of the
-     * reference; then least_end: eot is forbidden after a pair of timestamps below it), takes a token, and updates: slots[b]; tokens[b*max_pos + n]; and the next step's inputs id[b], pos[b],
-     * slot[b] and len[b] = pos[b] + 1. A slot ends with eot, with n == n_max, or when its token would take a position
+     * reference; then least_end: eot is forbidden after a pair of timestamps below it), takes a token, and updates:
+     * slots[b]; tokens[b*max_pos + n]; and the next step's inputs id[b], pos[b], slot[b] and len[b] = pos[b] + 1. A slot ends with eot, with n == n_max, or when its token would take a position
      * past max_pos - 1; then mode is IDLE, id and slot are -1, pos and len 0. Nothing of a slot that is IDLE at entry is
      * read or written: the driver sets slot[b] = -1 at the start.
      * Without timestamps all ids from timestamp_begin on are masked. Sampling takes the largest l / T - log(-log u) in

@@ -243,7 +243,26 @@ static void widen(float *out, const es_weight *t, size_t n)
     }
 }
 
-static void load_item(es_arena *a, const es_item *item, void *host)
+/* A matrix in pieces of some MB, whole panels of outputs each: of a mapped pack no more than one is resident at a time
+ * beside what it becomes. */
+static void load_matrix(es_arena *a, es_matrix m, const char *from, es_dtype t, const es_weights *w)
+{
+    enum { PIECE = 4 << 20, PANEL = 64 };
+    const es_traits *traits = es_backend_traits(a->plan->backend);
+    size_t row = (size_t)m.I * es_dtype_bytes(t);
+    int rows = (int)(PIECE / row) / PANEL * PANEL;
+
+    if (rows < PANEL) rows = PANEL;
+    for (int first = 0; first < m.O; first += rows) {
+        es_matrix some = m;
+        some.O = m.O - first < rows ? m.O - first : rows;
+        some.p = (char *)(uintptr_t)m.p + traits->matrix_bytes(m.dtype, first, m.I);
+        a->ops->matrix_load(a->device, (void *)(uintptr_t)some.p, some, from + (size_t)first * row, t);
+        if (m.O > rows) es_weights_forget_pages(w);
+    }
+}
+
+static void load_item(es_arena *a, const es_item *item, void *host, const es_weights *w)
 {
     void *to = a->base + item->offset;
 
@@ -252,7 +271,7 @@ static void load_item(es_arena *a, const es_item *item, void *host)
         es_matrix m = {.p = to, .dtype = item->dtype, .O = item->O, .I = item->I};
         const void *from = item->from->p;
         if ((uintptr_t)from % es_dtype_bytes(item->from->dtype)) from = memcpy(host, from, item->from->bytes);
-        a->ops->matrix_load(a->device, to, m, from, item->from->dtype);
+        load_matrix(a, m, from, item->from->dtype, w);
         break;
     }
     case ES_ITEM_VECTOR:
@@ -285,7 +304,7 @@ int es_bind_load(es_arena *a, es_model *m, es_err *err)
     host = malloc(most);
     if (!host) return es_fail(err, ES_ENOMEM, "%s: no memory for %zu bytes while loading", m->name, most);
     for (int i = 0; i < m->n_items; i++) {
-        load_item(a, &m->items[i], host);
+        load_item(a, &m->items[i], host, m->weights);
         mapped += m->items[i].from ? m->items[i].from->bytes : 0;
         if (mapped < MAPPED_MOST) continue;
         es_weights_forget_pages(m->weights);

@@ -14,7 +14,7 @@
  * state adds up, scratch is the larger one.
  *
  * With a budget memory is free up to it. Without one, on the CPU, it has a price, or every machine would be filled for the
- * last thousandth of time.
+ * last thousandth of time: the more it is beside the weights, which are there in any case, the more time it must save.
  */
 #include "pipeline/session/fit.h"
 
@@ -27,8 +27,9 @@
 
 enum { MOST_RUNGS = 16, MOST_BOUNDS = ES_LINEUP_MOST * 2 * MOST_RUNGS };
 
-/* A gain below this part of the whole is none; and what a byte costs, as part of the time, where there is no budget. */
-static const double least_gain = 0.002, price_a_byte = 0.01 / 64e6;
+/* A gain below this part of the whole is none; and where there is no budget, as much memory as the weights take costs this
+ * part of the time. */
+static const double least_gain = 0.002, price_of_weights = 0.2;
 
 /* ---- rungs ---- */
 
@@ -72,7 +73,7 @@ static void ladder(rungs *r, const char *unit, int *field, int wish, const int *
 
 static void ladders(entrant *e, es_lineup_model *m, const es_session_limits *wish)
 {
-    static const int windows[] = {1, 2, 4, 8, 16, 32, 0}, slots[] = {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 0};
+    static const int windows[] = {1, 2, 4, 8, 16, 32, 0}, slots[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 0};
     static const int segments[] = {1, 2, 4, 8, 16, 32, 64, 128, 0};
     static const int frames[] = {1024, 2048, 4096, 8192, 16384, 32768, 65536, 0};
     static const int tokens[] = {512, 1024, 2048, 4096, 8192, 0};
@@ -243,9 +244,11 @@ static double try_bound(problem *p, uint64_t bound, uint64_t budget, double pric
 /* Leaves the chosen rungs in p; false where nothing fits. */
 static bool search(problem *p, uint64_t budget)
 {
-    double price = budget ? 0 : price_a_byte, best = -1, score[MOST_BOUNDS];
-    uint64_t state;
+    double price = 0, best = -1, score[MOST_BOUNDS];
+    uint64_t state, weights = 1;
 
+    for (int m = 0; m < p->n; m++) weights += p->e[m].weights;
+    if (!budget) price = price_of_weights / (double)weights;
     find_bounds(p);
     for (int b = 0; b < p->n_bounds; b++) {
         double total = try_bound(p, p->bounds[b], budget, price, &state);
