@@ -25,6 +25,7 @@ int cli_run_ingest(const cli_settings *s)
     options.track = (int)s->track;
     options.again = s->again;
     options.summary = cli_follow_sum;
+    options.keep_seconds = s->keep;
     cli_signals_catch();
     cli_follow_open(&follow, s, true);
     if (es_engine_open(&engine, &engine_options, &error) ||

@@ -24,6 +24,7 @@ int cli_run_watch(const cli_settings *s)
     ingest.speech = &speech;
     ingest.track = (int)s->track;
     ingest.summary = cli_follow_sum;
+    ingest.keep_seconds = s->keep;
     options.ingest = &ingest;
     options.settle_seconds = (double)s->settle;
     options.poll = s->poll;

@@ -33,6 +33,7 @@ enum {
     OPT_TO_RTTM,
     OPT_TRACK,
     OPT_AGAIN,
+    OPT_KEEP,
     OPT_TO_FOLDER,
     OPT_TO_PACK,
     OPT_NAME,
@@ -145,6 +146,9 @@ const cli_option cli_options[] = {
                    "The audio stream to take, counted from 0, which is the default."},
     [OPT_AGAIN] = {"again", 0, CLI_FLAG, NULL, NULL, AT(again), 0, 0,
                    "Compute recordings once more that the library already holds, and replace what it has."},
+    [OPT_KEEP] = {"keep", 0, CLI_NUMBER, "SECONDS", NULL, AT(keep), 0, 0,
+                  "How much work inside a recording a kill or a power cut may cost: what is done of it is kept that often, and the "
+                  "next ingest goes on from there. 2 by default; 0 keeps every step."},
     [OPT_TO_FOLDER] = {"output", 'o', CLI_FOLDER, "FOLDER", NULL, AT(output), 0, 0,
                        "Where the files go; made if need be. Without it: the current folder."},
     [OPT_TO_PACK] = {"output", 'o', CLI_FILE, "PACK", NULL, AT(output), 0, 0,
@@ -253,7 +257,7 @@ _Static_assert((int)N_OPTIONS <= (int)CLI_MOST_OPTIONS, "a command's options are
 /* What may be settled once and for all. */
 #define SETTINGS                                                                                                       \
     (ENGINE | SPEECH | BIT(OPT_LIBRARY) | BIT(OPT_FORMAT) | BIT(OPT_LINE_WIDTH) | BIT(OPT_LINES) | BIT(OPT_VTT_WORDS) | \
-     BIT(OPT_BATCH_SIZE) | BIT(OPT_QUIET) | BIT(OPT_VERBOSE))
+     BIT(OPT_BATCH_SIZE) | BIT(OPT_KEEP) | BIT(OPT_QUIET) | BIT(OPT_VERBOSE))
 
 bool cli_option_is_setting(int option)
 {
@@ -291,17 +295,18 @@ const cli_command cli_commands[] = {
      "ever run.",
      "earshot convert ~/models/faster-whisper-base --name whisper-base", cli_run_convert},
     {"ingest", "PATH...", 1, -1, "file", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) |
-         BIT(OPT_TRACK) | BIT(OPT_AGAIN) | BIT(OPT_JSON_LINES) | TALK,
+         BIT(OPT_TRACK) | BIT(OPT_AGAIN) | BIT(OPT_KEEP) | BIT(OPT_JSON_LINES) | TALK,
      "transcribe recordings into the library, and say who speaks",
      "PATH is a file of any kind that FFmpeg reads, or a folder: then everything below it that has a known media "
      "ending is taken. A recording is known by its content: the same one is not computed twice, whatever its "
      "name.\n\n"
      "With a segmentation pack windows without speech never reach the speech model; with one that knows voices, too, each "
      "word gets its speaker.\n\n"
-     "A file that fails does not stop the others; the last lines name it. Ctrl-C stops cleanly: what is done is in the "
-     "library, the file at work is not, and the next ingest goes on from there.\n\n" JSON_LINES,
+     "A file that fails does not stop the others; the last lines name it. However it ends - Ctrl-C, a kill, a full disk, a "
+     "power cut - what is done is in the library, the recordings at work are not, and the next ingest goes on inside them "
+     "where this one was: the library becomes the one that an undisturbed run makes.\n\n" JSON_LINES,
      "earshot ingest talk.mp4\nearshot ingest --language en ~/Videos", cli_run_ingest},
-    {"watch", "FOLDER...", 1, -1, "folder", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) | BIT(OPT_TRACK) |
+    {"watch", "FOLDER...", 1, -1, "folder", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) | BIT(OPT_TRACK) | BIT(OPT_KEEP) |
          BIT(OPT_SETTLE) | BIT(OPT_POLL) | BIT(OPT_JSON_LINES) | TALK,
      "ingest what arrives in folders, until stopped",
      "First what lies in FOLDER and below it, then what comes: files that are written there, moved there or copied there from "

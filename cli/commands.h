@@ -40,6 +40,7 @@ typedef struct cli_settings {
     const char *fast_path; /* "auto" | "off" */
     double temperature; /* < 0: with fallback */
     double step;        /* < 0: the default */
+    double keep;        /* the same */
     double collar;
     int64_t threads, batch_size, track, max_line_width, max_lines, limit;
     int64_t settle;

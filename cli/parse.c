@@ -122,7 +122,7 @@ int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const 
     int n_args = 0;
     bool only_args = false;
 
-    *s = (cli_settings){.temperature = -1, .step = -1, .args = args};
+    *s = (cli_settings){.temperature = -1, .step = -1, .keep = -1, .args = args};
     for (int i = 0; i < n; i++) {
         char *word = words[i], shown[64];
         const cli_option *o = NULL;

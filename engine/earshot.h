@@ -379,8 +379,9 @@ typedef struct es_ingest_options {
     /* Told once what the run cost, at its end, also where it was cancelled; user as for listen. NULL: nobody asks. The
      * struct and all in it are valid inside the call. */
     void (*summary)(void *user, const es_ingest_summary *summary);
+    double keep_seconds; /* work inside a recording that an end at any moment may cost; 0: less than a step; < 0: 2 */
 } es_ingest_options;
-#define ES_INGEST_OPTIONS {.size = sizeof(es_ingest_options)}
+#define ES_INGEST_OPTIONS {.size = sizeof(es_ingest_options), .keep_seconds = -1}
 
 typedef struct es_ingest_report {
     size_t files, stored, known, failed;

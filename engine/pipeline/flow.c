@@ -43,6 +43,7 @@ typedef struct item {
     uint64_t dev, ino;  /* for the cache of hashes */
     bool claimed;
     es_spool *spool;
+    es_kept *kept;
     es_batch_file file;
     int rc;
     es_err why;
@@ -202,6 +203,7 @@ static void unlink_from(item **list, item *i)
 static void drop_item(flow *f, item *i)
 {
     if (f->focus == i) f->focus = NULL;
+    es_kept_close(i->kept);
     if (i->claimed) es_claims_drop(f->w->claims, i->r.media.content);
     es_spool_close(i->spool);
     es_result_done(&i->r);
@@ -340,6 +342,14 @@ static int after_hash(flow *f, item *i, es_err *err)
     return rc;
 }
 
+static void on_kept(void *user, const char *sentence)
+{
+    item *i = user;
+
+    look_at(i->flow, i);
+    es_steps_tell(i->flow->w, ES_INGEST_NOTE, 0, sentence);
+}
+
 /* The item was decoded: who speaks in it, then it is the batch's. *file NULL: it failed. */
 static int after_decode(flow *f, item *i, es_batch_file **file, es_err *err)
 {
@@ -355,7 +365,8 @@ static int after_decode(flow *f, item *i, es_batch_file **file, es_err *err)
     if (rc == ES_OK) {
         w->at.audio_ms = i->r.media.duration_ms;
         es_steps_note_damage(w, &i->r.media);
-        rc = es_steps_hear(w, &i->r, i->spool, &why);
+        rc = es_steps_keep(w, &i->kept, &i->r, i->spool, on_kept, i, &why);
+        if (rc == ES_OK) rc = es_steps_hear(w, &i->r, i->spool, i->kept, &why);
     }
     if (rc != ES_OK) {
         rc = fail_item(f, i, rc, &why, err);
@@ -365,7 +376,7 @@ static int after_decode(flow *f, item *i, es_batch_file **file, es_err *err)
     es_steps_begin(w, "transcribing");
     i->given = es_steps_now();
     i->file = (es_batch_file){
-        .sound = es_sound_of(i->spool), .content = i->r.media.content, .to = &i->r.transcript, .user = i};
+        .sound = es_sound_of(i->spool), .content = i->r.media.content, .to = &i->r.transcript, .kept = i->kept, .user = i};
     if (es_hear_knows_speech(w->hear)) {
         i->file.speech = i->r.who.speech ? i->r.who.speech : &nowhere;
         i->file.n_speech = i->r.who.n_speech;
@@ -488,7 +499,7 @@ static int on_done(void *user, es_batch_file *file, int rc, const es_err *why, e
     unlink_from(&f->given, i);
     es_spool_close(i->spool); /* its room on the disk may be wanted */
     i->spool = NULL;
-    if (rc == ES_OK) rc = es_steps_finish(w, &i->r, &fault);
+    if (rc == ES_OK) rc = es_steps_finish(w, &i->r, i->kept, &fault);
     if (rc == ES_OK) {
         double t = es_steps_now() - i->given;
         w->at.speed = t > 0 ? (double)w->at.audio_ms / 1000 / t : 0;

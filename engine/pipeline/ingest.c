@@ -39,7 +39,7 @@ static int stop_walk(void *user)
     return 0;
 }
 
-static int speech(es_ingest_walk *w, es_result *r, es_spool *spool, es_err *err)
+static int speech(es_ingest_walk *w, es_result *r, es_spool *spool, es_kept *kept, es_err *err)
 {
     static const es_heard nowhere; /* no regions: not "unknown", but none */
     es_transcribe_options o = w->job->speech;
@@ -54,7 +54,13 @@ static int speech(es_ingest_walk *w, es_result *r, es_spool *spool, es_err *err)
     o.progress = es_steps_on_speech;
     o.user = w;
     o.times = &w->tally.times;
+    o.kept = kept;
     return es_transcribe(es_session_transcriber(w->job->session), &sound, &o, &r->transcript, err);
+}
+
+static void on_kept(void *user, const char *sentence)
+{
+    es_steps_tell(user, ES_INGEST_NOTE, 0, sentence);
 }
 
 /* st: the file as it was when its hash was taken. */
@@ -62,6 +68,7 @@ static int compute(es_ingest_walk *w, es_result *r, const char *path, const es_m
 {
     const es_ingest_job *job = w->job;
     es_spool *spool = NULL;
+    es_kept *kept = NULL;
     double t;
     int rc;
 
@@ -76,18 +83,20 @@ static int compute(es_ingest_walk *w, es_result *r, const char *path, const es_m
     w->at.audio_ms = r->media.duration_ms;
     es_steps_note_damage(w, &r->media);
 
-    rc = es_steps_hear(w, r, spool, err);
+    rc = es_steps_keep(w, &kept, r, spool, on_kept, w, err);
+    if (rc == ES_OK) rc = es_steps_hear(w, r, spool, kept, err);
     if (rc != ES_OK) goto out;
 
     es_steps_begin(w, "listening");
     w->at.listened = t = es_steps_now();
-    rc = speech(w, r, spool, err);
+    rc = speech(w, r, spool, kept, err);
     t = es_steps_now() - t;
     w->tally.speech_seconds += t;
     if (rc != ES_OK) goto out;
     w->at.speed = t > 0 ? (double)w->at.audio_ms / 1000 / t : 0;
-    rc = es_steps_finish(w, r, err);
+    rc = es_steps_finish(w, r, kept, err);
 out:
+    es_kept_close(kept);
     es_spool_close(spool);
     return rc;
 }
@@ -199,6 +208,7 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     if (rc == ES_OK && !es_store_tmp(job->store))
         rc = es_fail(err, ES_ELIBRARY, "the library is open for reading only, and nothing can be added to it");
     if (rc == ES_OK) es_search_note_space(job->store, es_session_embedding(job->session));
+    if (rc == ES_OK) rc = es_journal_open(&w.journal, job->store, job->keep_seconds, err);
     if (rc == ES_OK) rc = es_claims_open(&w.claims, es_store_dir(job->store), err);
     if (rc == ES_OK) rc = w.sequential ? each_file(&w, put_off, err) : es_flow(&w, err);
     /* Also after an end by the user: whoever is in the library is to have a name. And also where nothing is new: the run
@@ -212,6 +222,7 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     }
     w.tally.seconds = es_steps_now() - w.began;
     if (tally) *tally = w.tally;
+    es_journal_close(w.journal);
     es_hear_close(w.hear);
     es_people_done(&w.people);
     es_claims_close(w.claims);

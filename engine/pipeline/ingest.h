@@ -54,6 +54,7 @@ typedef struct es_ingest_job {
     es_hear_options hear;
     int track;           /* from 0 */
     bool again;          /* compute what is known once more */
+    double keep_seconds; /* between transactions of the journal: what an end at any moment costs; see kept.h */
     es_ingest_fn listen; /* may be NULL */
     void *user;
 } es_ingest_job;

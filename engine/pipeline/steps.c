@@ -328,9 +328,26 @@ static int hear_open(es_ingest_walk *w, es_err *err)
     return rc == ES_OK ? es_hear_open(&w->hear, w->job->session, &o, err) : rc;
 }
 
-int es_steps_hear(es_ingest_walk *w, es_result *r, es_spool *spool, es_err *err)
+int es_steps_keep(es_ingest_walk *w, es_kept **kept, const es_result *r, const es_spool *spool,
+                  void (*note)(void *user, const char *sentence), void *user, es_err *err)
 {
-    const es_diarize_options told = {.progress = on_hear, .note = on_hear_note, .user = w, .times = &w->tally.heard};
+    es_session *s = w->job->session;
+    es_device_facts facts = {.name = "cpu"}; /* where every machine's bits are the same */
+    es_kept_of of = {.content = r->media.content,
+                     .track = r->media.track,
+                     .samples = es_spool_samples(spool),
+                     .settings = w->settings};
+
+    if (es_device_backend(es_session_device(s)) != ES_CPU) es_device_describe(es_session_device(s), &facts);
+    of.device = facts.name;
+    for (int i = 0; i < ES_N_STAGES; i++) of.by[i] = es_session_maker(s, (enum es_stage)i).hash;
+    return es_kept_open(kept, w->journal, &of, note, user, err);
+}
+
+int es_steps_hear(es_ingest_walk *w, es_result *r, es_spool *spool, es_kept *kept, es_err *err)
+{
+    const es_diarize_options told = {
+        .progress = on_hear, .note = on_hear_note, .user = w, .times = &w->tally.heard, .kept = kept};
     es_sound sound = es_sound_of(spool);
     double t = es_steps_now();
     int rc;
@@ -371,7 +388,7 @@ int es_steps_unchanged(const es_result *r, const char *path, const es_media_info
     return ES_OK;
 }
 
-int es_steps_finish(es_ingest_walk *w, es_result *r, es_err *err)
+int es_steps_finish(es_ingest_walk *w, es_result *r, es_kept *kept, es_err *err)
 {
     const es_ingest_job *job = w->job;
     int rc;
@@ -380,7 +397,7 @@ int es_steps_finish(es_ingest_walk *w, es_result *r, es_err *err)
     if (rc != ES_OK) return rc;
 
     es_steps_begin(w, "embedding");
-    rc = es_meaning_add(r, job->session, &w->tally.meaning, err);
+    rc = es_meaning_add(r, job->session, kept, &w->tally.meaning, err);
     w->tally.meaning_seconds += es_steps_now() - w->at.stage_began;
     w->tally.passages += r->passages.n;
     if (rc != ES_OK) return rc;
@@ -393,7 +410,7 @@ int es_steps_finish(es_ingest_walk *w, es_result *r, es_err *err)
     r->made.by[ES_STAGE_ASR].hash = es_session_asr_hash(job->session);
     snprintf(r->made.program, sizeof r->made.program, "%s", ES_VERSION);
     if (w->cancelled) rc = es_fail(err, ES_ECANCELLED, "cancelled");
-    else rc = es_store_put(job->store, r, err);
+    else es_kept_forget(kept), rc = es_store_put(job->store, r, err);
     w->tally.store_seconds += es_steps_now() - w->at.stage_began;
     return rc;
 }

@@ -7,9 +7,11 @@
 
 #include "media/decode.h"
 #include "pipeline/ingest.h"
+#include "pipeline/kept.h"
 #include "pipeline/speakers/names.h"
 #include "pipeline/walk.h"
 #include "store/claim.h"
+#include "store/journal.h"
 
 /* The file that is told about. */
 typedef struct es_steps_view {
@@ -25,6 +27,7 @@ typedef struct es_ingest_walk {
     es_claims *claims;
     es_hear *hear;    /* once the models are ready */
     es_people people; /* who is enrolled */
+    es_journal *journal;
     es_walk list;
     char *settings; /* canonical JSON of the job's settings */
     es_ingest_tally tally;
@@ -60,9 +63,12 @@ bool es_steps_is_known(es_ingest_walk *w, const es_media_info *info, const char 
 int es_steps_ready(es_ingest_walk *w, es_err *err);
 int es_steps_unchanged(const es_result *r, const char *path, const es_media_info *seen, es_err *err);
 void es_steps_note_damage(es_ingest_walk *w, const es_media_info *m);
-int es_steps_hear(es_ingest_walk *w, es_result *r, es_spool *spool, es_err *err);
+/* What is kept of the recording from here on, *kept being the caller's; note is told what an earlier run has done of it. */
+int es_steps_keep(es_ingest_walk *w, es_kept **kept, const es_result *r, const es_spool *spool,
+                  void (*note)(void *user, const char *sentence), void *user, es_err *err);
+int es_steps_hear(es_ingest_walk *w, es_result *r, es_spool *spool, es_kept *kept, es_err *err);
 /* From the transcript to the library. */
-int es_steps_finish(es_ingest_walk *w, es_result *r, es_err *err);
+int es_steps_finish(es_ingest_walk *w, es_result *r, es_kept *kept, es_err *err);
 void es_steps_stored(es_ingest_walk *w, const es_result *r); /* counts and tells it */
 
 /* What makes every other file fail, too. */

@@ -73,14 +73,16 @@ static int copy_table(es_txn *from, es_tables *to, int table, uint64_t *n, es_er
     return rc;
 }
 
-/* Writes all records of the snapshot into a new data.mdb in the empty folder dir, and syncs it. */
+/* Writes all records of the snapshot into a new data.mdb in the empty folder dir, and syncs it. The journal stays behind:
+ * it is of recordings that are at work or never came back, and says what was said in them. */
 static int copy_all(es_txn *from, const char *dir, counts *c, es_err *err)
 {
     es_tables *to = NULL;
     int rc = es_tables_open(&to, dir, ES_TABLES_FRESH | ES_TABLES_NO_LOCK, err);
 
     *c = (counts){{0}};
-    for (int t = 0; !rc && t < ES_N_TABLES; t++) rc = copy_table(from, to, t, &c->n[t], err);
+    for (int t = 0; !rc && t < ES_N_TABLES; t++)
+        if (t != ES_TABLE_JOURNAL) rc = copy_table(from, to, t, &c->n[t], err);
     if (!rc) rc = es_tables_sync(to, err);
     es_tables_close(to);
     return rc;

@@ -347,6 +347,23 @@ static void check_people(checking *c, int table, es_bytes key, es_bytes value)
     if (rc) tell(c, "%s %s: %s", es_table_name(table), key_hex(hex, key), note.text);
 }
 
+/* Its recording need not be there; it must parse, and stand where it says it belongs. */
+static void check_journal(checking *c, es_bytes key, es_bytes value)
+{
+    es_journal_entry e;
+    es_err note = {0};
+    char hex[80];
+
+    if (es_record_read_journal(value, &e, &note)) {
+        tell(c, "journal %s: %s", key_hex(hex, key), note.text);
+        return;
+    }
+    es_key want = es_key_journal((es_hash128){{0}}, 0, (int)e.kind, e.number);
+    if (key.n != want.n || memcmp((const uint8_t *)key.p + 10, want.b + 10, want.n - 10))
+        tell(c, "journal %s: its entry belongs under another key", key_hex(hex, key));
+    es_journal_entry_done(&e);
+}
+
 static int check_record(checking *c, int table, es_bytes key, es_bytes value, es_err *err)
 {
     es_err note = {0};
@@ -374,6 +391,7 @@ static int check_record(checking *c, int table, es_bytes key, es_bytes value, es
         if (es_record_read_file(value, &f, &note)) tell(c, "file %s: %s", key_hex(hex, key), note.text);
         break;
     case ES_TABLE_TIMES: check_time(c, key, value); break;
+    case ES_TABLE_JOURNAL: check_journal(c, key, value); break;
     case ES_TABLE_PEOPLE:
     case ES_TABLE_SPACES:
     case ES_TABLE_SAYINGS:

@@ -15,6 +15,7 @@
  *   words        term, 0, media 8, track 2
  *   people       hash of the name 16                     spaces    space 16
  *   sayings      media 8, track 2, speaker 4             identities  the same; "fresh" while they follow from the rest
+ *   journal      media 8, track 2, kind 1, number 4
  *
  * Vectors are sorted by space, so that a search reads one stretch of the file; their keys are of an even length, after
  * which LMDB puts a value on an even address. A term begins with a byte that says which kind it is and holds no zero.
@@ -65,6 +66,7 @@ es_key es_key_schema(void);
 es_key es_key_totals(void);
 es_key es_key_passage(es_hash128 content, int track, uint32_t number);
 es_key es_key_space(enum es_use use, es_hash128 space);
+es_key es_key_journal(es_hash128 content, int track, int kind, uint32_t number);
 es_key es_key_vectors(enum es_use use, es_hash128 space, es_bytes recording, uint32_t part);
 bool es_key_starts(es_bytes key, es_bytes prefix);
 uint64_t es_key_number(const void *p, int n); /* n big-endian bytes */

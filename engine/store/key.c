@@ -99,6 +99,15 @@ es_key es_key_passage(es_hash128 content, int track, uint32_t number)
     return es_key_segment(content, track, number); /* in another table */
 }
 
+es_key es_key_journal(es_hash128 content, int track, int kind, uint32_t number)
+{
+    es_key k = es_key_recording(content, track);
+
+    key_add(&k, (uint64_t)kind, 1);
+    key_add(&k, number, 4);
+    return k;
+}
+
 es_key es_key_space(enum es_use use, es_hash128 space)
 {
     es_key k = {.n = 0};

@@ -17,6 +17,7 @@
 #define ES_RECORD_H
 
 #include "base/people.h"
+#include "store/journal.h"
 #include "store/store.h"
 #include "store/tables.h"
 
@@ -38,7 +39,8 @@
     X(SPACE, 14, 1, "space")                                                                                           \
     X(SAYING, 15, 1, "saying")                                                                                         \
     X(IDENTITY, 16, 1, "identity")                                                                                     \
-    X(DERIVED, 17, 1, "derived")
+    X(DERIVED, 17, 1, "derived")                                                                                       \
+    X(JOURNAL, 18, 1, "journal")
 
 enum es_record_kind {
 #define X(name, number, version, text) ES_RECORD_##name = number,
@@ -134,6 +136,7 @@ int es_record_write_space(es_record *r, const es_space *s, es_err *err); /* with
 int es_record_write_saying(es_record *r, const es_saying *s, es_err *err);
 int es_record_write_identity(es_record *r, const es_identity *i, es_err *err);
 int es_record_write_derived(es_record *r, uint32_t rules, es_err *err);
+int es_record_write_journal(es_record *r, const es_journal_entry *e, es_err *err); /* ES_EARG for what is no entry */
 int es_record_write_path(es_record *r, const char *path, es_err *err);
 int es_record_write_file(es_record *r, const es_file *f, es_err *err);
 int es_record_write_time(es_record *r, const es_time *t, es_err *err);
@@ -157,6 +160,7 @@ int es_record_read_space(es_bytes b, es_space *out, es_err *err);
 int es_record_read_saying(es_bytes b, es_saying *out, es_err *err);
 int es_record_read_identity(es_bytes b, es_identity *out, es_err *err);
 int es_record_read_derived(es_bytes b, uint32_t *rules, es_err *err);
+int es_record_read_journal(es_bytes b, es_journal_entry *out, es_err *err); /* on failure *out is empty */
 int es_record_read_path(es_bytes b, char **out, es_err *err); /* *out: the caller's to free */
 int es_record_read_file(es_bytes b, es_file *out, es_err *err);
 int es_record_read_time(es_bytes b, es_time *out, es_err *err);

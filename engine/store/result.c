@@ -21,7 +21,8 @@
 #include "base/log.h"
 #include "store/index.h"
 
-static const int of_recording[] = {ES_TABLE_RECORDINGS, ES_TABLE_SEGMENTS, ES_TABLE_WHO, ES_TABLE_PASSAGES};
+static const int of_recording[] = {ES_TABLE_RECORDINGS, ES_TABLE_SEGMENTS, ES_TABLE_WHO, ES_TABLE_PASSAGES,
+                                   ES_TABLE_JOURNAL};
 static const int of_media[] = {ES_TABLE_PATHS};
 
 /* ---- results ---- */

@@ -32,7 +32,8 @@
     X(PEOPLE, "people")         /* hash of the name -> a person and what they are known by */                          \
     X(SPACES, "spaces")         /* space -> the model behind its vectors */                                            \
     X(SAYINGS, "sayings")       /* recording, speaker -> what the user said about them */                              \
-    X(IDENTITIES, "identities") /* recording, speaker -> what was concluded about them */
+    X(IDENTITIES, "identities") /* recording, speaker -> what was concluded about them */                              \
+    X(JOURNAL, "journal")       /* recording, kind, number -> work that is done of one that is not complete */
 
 enum es_table {
 #define X(name, text) ES_TABLE_##name,

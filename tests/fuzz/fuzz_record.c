@@ -16,7 +16,7 @@ static const int kinds[] = {ES_RECORD_LIBRARY, ES_RECORD_RECORDING, ES_RECORD_SE
                             ES_RECORD_FILE,    ES_RECORD_TIME,      ES_RECORD_WHO,     ES_RECORD_PASSAGE,
                             ES_RECORD_VECTORS, ES_RECORD_OUTLINE,   ES_RECORD_TERMS,   ES_RECORD_TOTALS,
                             ES_RECORD_PERSON,  ES_RECORD_SPACE,     ES_RECORD_SAYING,  ES_RECORD_IDENTITY,
-                            ES_RECORD_DERIVED};
+                            ES_RECORD_DERIVED, ES_RECORD_JOURNAL};
 
 static void must_be_same(const es_record *w, es_bytes b)
 {
@@ -126,6 +126,16 @@ static int read_people(int kind, es_bytes b, es_record *w, es_err *err)
     }
 }
 
+static int read_journal(es_bytes b, es_record *w, es_err *err)
+{
+    es_journal_entry e;
+    int rc = es_record_read_journal(b, &e, err);
+
+    if (!rc && !es_record_write_journal(w, &e, NULL)) must_be_same(w, b);
+    es_journal_entry_done(&e);
+    return rc;
+}
+
 static void read_and_write(int kind, es_bytes b)
 {
     es_record w = {0};
@@ -173,6 +183,7 @@ static void read_and_write(int kind, es_bytes b)
     case ES_RECORD_SAYING:
     case ES_RECORD_IDENTITY:
     case ES_RECORD_DERIVED: rc = read_people(kind, b, &w, &err); break;
+    case ES_RECORD_JOURNAL: rc = read_journal(b, &w, &err); break;
     default: rc = read_found(kind, b, &w, &err); break;
     }
     if (rc && (err.code != rc || !err.text[0])) abort(); /* a refusal comes with a sentence */

@@ -47,6 +47,8 @@ struct es_embedding {
     int32_t *bounds; /* [step texts + 1] */
     es_embedder_limits limits;
     bool ready;
+    int (*done)(void *user, size_t n, es_err *err);
+    void *done_user;
 };
 
 /* ---- opening ---- */
@@ -354,6 +356,7 @@ typedef struct step {
     float *vectors;
     float *parts; /* [step texts, width], or NULL: vectors go where they belong at once */
     part *part;   /* [step texts] */
+    size_t done;  /* texts before this step, or parts */
 } step;
 
 static void add_part(float *to, const float *v, float weight, int width)
@@ -370,7 +373,9 @@ static int flush(step *s, es_err *err)
     for (int i = 0; s->parts && rc == ES_OK && i < s->texts; i++)
         add_part(s->vectors + s->part[i].text * (size_t)width, s->parts + (size_t)i * (size_t)width, s->part[i].weight, width);
     if (!s->parts) s->vectors += (size_t)s->texts * (size_t)width;
+    s->done += (size_t)s->texts;
     s->texts = 0;
+    if (rc == ES_OK && !s->parts && s->e->done) rc = s->e->done(s->e->done_user, s->done, err);
     return rc;
 }
 
@@ -490,6 +495,12 @@ static int split_texts(step *s, const char *const *texts, const size_t *bytes, s
     free(s->parts);
     free(s->part);
     return rc;
+}
+
+void es_embedding_watch(es_embedding *e, int (*done)(void *user, size_t n, es_err *err), void *user)
+{
+    e->done = done;
+    e->done_user = user;
 }
 
 int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,

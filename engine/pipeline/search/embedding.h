@@ -66,6 +66,9 @@ int es_embedding_tokenize(const es_embedding *e, const char *text, size_t bytes,
  * times the tokens of its part, made as long as 1. */
 int es_embedding_texts(es_embedding *e, const char *const *texts, const size_t *bytes, size_t n, bool query, float *vectors,
                        es_err *err);
+/* From now on done is told after each step of es_embedding_texts() how many of its texts have their vectors, the first ones;
+ * anything but ES_OK ends the call. Where long texts are split, vectors are complete at the end only. NULL: nobody. */
+void es_embedding_watch(es_embedding *e, int (*done)(void *user, size_t n, es_err *err), void *user);
 /* The same of ids as they are: text i is ids[bounds[i] .. bounds[i + 1]). Empty and too long ones are refused. */
 int es_embedding_ids(es_embedding *e, const int32_t *ids, const size_t *bounds, size_t n, float *vectors, es_err *err);
 

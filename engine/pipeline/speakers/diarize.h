@@ -49,6 +49,7 @@ typedef struct es_diarize_options {
     void *user;
     void (*note)(void *user, const char *sentence); /* what the user may want to know of this recording; NULL: nobody */
     es_diarize_times *times;                        /* NULL: not measured */
+    es_kept *kept; /* where windows are kept, and found from a run that was ended; NULL: nowhere */
 } es_diarize_options;
 es_diarize_options es_diarize_defaults(void);
 

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "audio/front.h"
+#include "pipeline/speakers/diarize_kept.h"
 #include "speech/windows.h"
 
 enum {
@@ -57,21 +58,24 @@ int es_diarize_segment(es_diarize_windows *w, const es_diarize_models *m, const 
     float *pcm = malloc((size_t)most * ES_WINDOW_SAMPLES * sizeof *pcm);
     float *scores = malloc((size_t)most * FRAMES * ES_WINDOW_CLASSES * sizeof *scores);
     double began = seconds();
+    int64_t done = 0;
 
     *w = (es_diarize_windows){.samples = sound->samples, .step = o->step_samples};
     w->n = es_windows_count(w->samples, w->step);
     w->classes = malloc((size_t)w->n * FRAMES + 1);
     if (!pcm || !scores || !w->classes)
         rc = es_fail(err, ES_ENOMEM, "cannot allocate the classes of %lld windows", (long long)w->n);
-    for (int64_t c = 0; c < w->n && rc == ES_OK; c += most) {
+    if (rc == ES_OK) rc = es_diarize_kept_classes(w, &done, o->kept, err);
+    for (int64_t c = done; c < w->n && rc == ES_OK; c += most) {
         int n = w->n - c < most ? (int)(w->n - c) : most;
         for (int i = 0; i < n && rc == ES_OK; i++)
             rc = es_sound_read(sound, (c + i) * w->step, ES_WINDOW_SAMPLES, pcm + (size_t)i * ES_WINDOW_SAMPLES, err);
         if (rc == ES_OK) rc = es_pyannet_run(m->segmentation, pcm, n, scores, err);
         if (rc == ES_OK) es_pyannet_classes(w->classes + c * FRAMES, scores, (int64_t)n * FRAMES);
+        if (rc == ES_OK) rc = es_diarize_keep_classes(w, c, n, o->kept, err);
         if (rc == ES_OK) rc = tell(w, o, "finding speech", c + n, err);
     }
-    if (o->times) o->times->segment += seconds() - began, o->times->windows += w->n;
+    if (o->times) o->times->segment += seconds() - began, o->times->windows += w->n - done;
     free(pcm), free(scores);
     if (rc != ES_OK) es_diarize_windows_done(w);
     return rc;
@@ -159,25 +163,31 @@ static int flush(batch *b, es_diarize_windows *w, const es_diarize_models *m, es
     for (int i = 0; i < b->n_asks && rc == ES_OK; i++) {
         const float *v = b->answers + (size_t)i * d;
         if (isnan(v[0])) continue; /* too little to hear */
-        if (w->n_vectors == w->room) {
-            size_t room = w->room ? 2 * w->room : 256;
-            float *p = realloc(w->vectors, room * d * sizeof *p);
-            if (!p) return es_fail(err, ES_ENOMEM, "cannot allocate %zu vectors of voices", room);
-            w->vectors = p, w->room = room;
-        }
-        memcpy(w->vectors + w->n_vectors * d, v, d * sizeof *v);
-        w->row[b->slot[i]] = (int32_t)w->n_vectors++;
+        rc = es_diarize_add_vector(w, b->slot[i], v, err);
     }
     if (b->n && b->n < b->most) b->first = -1; /* the next window looks for its rows in the last place */
     b->n = b->n_asks = 0;
     return rc;
 }
 
+/* The windows before `until` are complete: runs what waits of them, and keeps it. */
+static int complete(batch *b, es_diarize_windows *w, int64_t *done, int64_t until, const es_diarize_models *m,
+                    const es_diarize_options *o, es_err *err)
+{
+    size_t before = w->n_vectors;
+    int rc = flush(b, w, m, err);
+
+    if (rc == ES_OK) rc = es_diarize_keep_voices(w, *done, until, before, o->kept, err);
+    *done = until;
+    return rc == ES_OK ? tell(w, o, "hearing voices", until, err) : rc;
+}
+
 int es_diarize_embed(es_diarize_windows *w, const es_diarize_models *m, const es_sound *sound, const es_diarize_options *o,
                      es_err *err)
 {
     double began = seconds();
-    size_t slots = (size_t)w->n * SLOTS;
+    size_t slots = (size_t)w->n * SLOTS, kept = 0;
+    int64_t done = 0, before = 0;
     batch *b = NULL;
     int rc = batch_open(&b, m->diarizer, m->front, err);
 
@@ -186,11 +196,14 @@ int es_diarize_embed(es_diarize_windows *w, const es_diarize_models *m, const es
     w->clean = malloc((slots + 1) * sizeof *w->clean);
     if (rc == ES_OK && (!w->row || !w->clean))
         rc = es_fail(err, ES_ENOMEM, "cannot allocate the speakers of %lld windows", (long long)w->n);
+    for (size_t i = 0; i < slots && rc == ES_OK; i++) w->row[i] = -1;
+    if (rc == ES_OK) rc = es_diarize_kept_voices(w, &done, o->kept, err);
+    before = done, kept = w->n_vectors;
     for (int64_t c = 0; c < w->n && rc == ES_OK; c++) {
         int active[SLOTS], clean[SLOTS];
         es_windows_masks(w->classes + c * FRAMES, FEWEST, active, clean, b->masks[b->n]);
-        for (int q = 0; q < SLOTS; q++) w->row[c * SLOTS + q] = -1, w->clean[c * SLOTS + q] = (int16_t)clean[q];
-        if (!active[0] && !active[1] && !active[2]) continue;
+        for (int q = 0; q < SLOTS; q++) w->clean[c * SLOTS + q] = (int16_t)clean[q];
+        if (c < before || (!active[0] && !active[1] && !active[2])) continue;
         rc = take_rows(b, sound, c * w->step / HOP, err);
         for (int q = 0; q < SLOTS && rc == ES_OK; q++) {
             if (!active[q]) continue;
@@ -198,14 +211,10 @@ int es_diarize_embed(es_diarize_windows *w, const es_diarize_models *m, const es
             b->asks[b->n_asks++] = (es_speaker_ask){.sound = b->n, .mask = b->masks[b->n][q], .n_mask = FRAMES};
         }
         b->n++;
-        if (rc == ES_OK && b->n == b->most) {
-            rc = flush(b, w, m, err);
-            if (rc == ES_OK) rc = tell(w, o, "hearing voices", c + 1, err);
-        }
+        if (rc == ES_OK && b->n == b->most) rc = complete(b, w, &done, c + 1, m, o, err);
     }
-    if (rc == ES_OK) rc = flush(b, w, m, err);
-    if (rc == ES_OK) rc = tell(w, o, "hearing voices", w->n, err);
-    if (o->times) o->times->embed += seconds() - began, o->times->vectors += (int64_t)w->n_vectors;
+    if (rc == ES_OK) rc = complete(b, w, &done, w->n, m, o, err);
+    if (o->times) o->times->embed += seconds() - began, o->times->vectors += (int64_t)(w->n_vectors - kept);
     batch_done(b);
     return rc;
 }

@@ -149,7 +149,8 @@ int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_d
     es_diarize_windows w = {0};
     int rc = ES_OK;
 
-    o.progress = told->progress, o.note = told->note, o.user = told->user, o.times = told->times;
+    o.progress = told->progress, o.note = told->note, o.user = told->user, o.times = told->times,
+    o.kept = told->kept;
     if (!h->segments) return ES_OK;
     r->made.by[ES_STAGE_SEGMENTATION] = es_session_maker(h->session, ES_STAGE_SEGMENTATION);
     if (!h->diarizes) { /* only where there is speech */

@@ -49,7 +49,7 @@ typedef struct chain {
     es_transcript part;
     int language; /* index, -1 not known; of its own where each window has one */
     float probability;
-    bool voted;
+    bool voted, over;
     struct chain *after; /* in the list of those that wait */
 } chain;
 
@@ -130,6 +130,96 @@ static int fail_recording(recording *r, int rc, const es_err *why)
     return ES_OK;
 }
 
+/* ---- what an earlier run left ---- */
+
+static size_t voters(const recording *r)
+{
+    return r->n < VOTES ? r->n : VOTES;
+}
+
+typedef struct taking {
+    const es_batch *b;
+    recording *r;
+    int64_t windows;
+} taking;
+
+static int take_language(void *user, es_journal_entry *e, es_err *err)
+{
+    const taking *t = user;
+
+    (void)err;
+    if (e->language < 0 || e->language >= es_whisper_dims_of(t->b->model)->n_languages) return ES_OK;
+    t->r->language = e->language;
+    t->r->probability = e->probability;
+    t->r->votes = voters(t->r);
+    return ES_OK;
+}
+
+static int take_words(void *user, es_journal_entry *e, es_err *err)
+{
+    taking *t = user;
+    recording *r = t->r;
+    chain *c = e->number < r->n ? &r->chains[e->number] : NULL;
+
+    (void)err;
+    if (!c || e->seek < c->seek || e->seek > c->end || e->language >= es_whisper_dims_of(t->b->model)->n_languages) return ES_OK;
+    r->frames_done += e->over ? c->end - c->seek : e->seek - c->seek;
+    r->done += e->over;
+    c->over = e->over;
+    c->seek = e->seek;
+    c->said_until = e->said_until;
+    c->language = e->language;
+    c->probability = e->probability;
+    c->part = e->part; /* the chain's from here on */
+    e->part = (es_transcript){0};
+    t->windows++;
+    return ES_OK;
+}
+
+static void skip_over(recording *r)
+{
+    while (r->fresh < r->n && r->chains[r->fresh].over) r->fresh++;
+}
+
+/* Goes on where an earlier run of the same recording, cut the same, was ended. What was said before its language was known
+ * cannot be there, so without that nothing is. */
+static int take_up(es_batch *b, recording *r, const es_cut *cuts, es_err *err)
+{
+    size_t bytes = r->n * sizeof *cuts;
+    taking t = {.b = b, .r = r};
+    int rc = es_kept_read(r->file->kept, ES_JOURNAL_LANGUAGE, cuts, bytes, take_language, &t, err);
+
+    if (rc == ES_OK && (r->language >= 0 || es_rules_each(b->o)))
+        rc = es_kept_read(r->file->kept, ES_JOURNAL_WORDS, cuts, bytes, take_words, &t, err);
+    if (rc == ES_OK) es_kept_took(r->file->kept, ES_JOURNAL_WORDS, t.windows, (int64_t)r->n);
+    skip_over(r);
+    return rc;
+}
+
+/* A chain as it is now: its last window was written. */
+static int keep_chain(recording *r, chain *c, es_err *err)
+{
+    es_journal_entry e = {.kind = ES_JOURNAL_WORDS,
+                          .number = (uint32_t)(c - r->chains),
+                          .seek = c->seek,
+                          .said_until = c->said_until,
+                          .language = c->language,
+                          .probability = c->probability,
+                          .over = c->over,
+                          .part = c->part};
+
+    return es_kept_add(r->file->kept, &e, err);
+}
+
+static int keep_language(const recording *r, es_err *err)
+{
+    es_journal_entry e = {.kind = ES_JOURNAL_LANGUAGE, .language = r->language, .probability = r->probability};
+
+    return es_kept_add(r->file->kept, &e, err);
+}
+
+/* ---- recordings on their way ---- */
+
 /* Cuts a recording that came in; one that cannot be read fails alone. */
 static int take_in(es_batch *b, es_batch_file *file)
 {
@@ -153,6 +243,7 @@ static int take_in(es_batch *b, es_batch_file *file)
         r->frames += cuts[i].end - cuts[i].first;
         r->n = i + 1;
     }
+    if (rc == ES_OK) rc = take_up(b, r, cuts, &why);
     if (rc != ES_OK) fail_recording(r, rc, &why);
     free(cuts);
     *(b->last ? &b->last->after : &b->first) = r;
@@ -219,11 +310,6 @@ static int give_back(es_batch *b)
 
 /* ---- which window is next ---- */
 
-static size_t voters(const recording *r)
-{
-    return r->n < VOTES ? r->n : VOTES;
-}
-
 static chain *next_of(es_batch *b, recording *r)
 {
     bool knows = r->language >= 0 || es_rules_each(b->o);
@@ -235,6 +321,7 @@ static chain *next_of(es_batch *b, recording *r)
         r->again = c->after;
     } else if (r->fresh < r->n && (knows || r->fresh < VOTES)) {
         c = &r->chains[r->fresh++];
+        skip_over(r);
     }
     return c;
 }
@@ -327,6 +414,9 @@ static void count_votes(es_batch *b, recording *r)
         if (sum > best) best = sum, r->language = r->chains[i].language, r->probability = most;
     }
     if (r->language < 0) r->language = 0; /* nothing was loud enough to be heard: no window is left, either */
+    es_err why = {0};
+    int rc = keep_language(r, &why);
+    if (rc != ES_OK) fail_recording(r, rc, &why);
     for (int i = 0; i < b->limits.slots; i++)
         if (b->slots[i].state == SLOT_VOTED && b->slots[i].r == r) decode(b, &b->slots[i]);
 }
@@ -386,8 +476,11 @@ static int write_window(es_batch *b, slot *s)
     }
     leave(s);
     if (rc != ES_OK) return fail_recording(r, rc, &why);
-    if (c->end - next < LEAST_REST) return chain_over(b, r, c, from);
-    c->seek = next;
+    c->over = c->end - next < LEAST_REST;
+    if (!c->over) c->seek = next;
+    rc = keep_chain(r, c, &why);
+    if (rc != ES_OK) return fail_recording(r, rc, &why);
+    if (c->over) return chain_over(b, r, c, from);
     wait_again(r, c);
     return tell(b, r, next - from);
 }
@@ -675,7 +768,8 @@ static int tell_it(void *user, es_batch_file *file, int64_t done_ms, int64_t all
 int es_batch_one(es_whisper *m, const es_bpe *bpe, const es_sound *sound, const es_transcribe_options *o,
                  es_transcript *to, es_err *err)
 {
-    only it = {.file = {.sound = *sound, .content = o->content, .speech = o->speech, .n_speech = o->n_speech, .to = to},
+    only it = {.file = {.sound = *sound, .content = o->content, .speech = o->speech, .n_speech = o->n_speech, .to = to,
+                        .kept = o->kept},
                .o = o};
     const es_batch_source source = {give_it, take_it, tell_it, &it};
     es_batch_figures figures = {0};

@@ -21,6 +21,7 @@ typedef struct es_batch_file {
     const es_heard *speech; /* where anyone speaks; NULL: not known, and found by loudness */
     size_t n_speech;
     es_transcript *to; /* empty */
+    es_kept *kept; /* where finished windows are kept, and found from a run that was ended; NULL: nowhere */
     void *user;
 } es_batch_file;
 

@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -59,6 +60,8 @@ typedef struct job {
     double said_until;           /* seconds */
     es_transcript *to;
     es_transcribe_times times;
+    uint32_t n_kept;    /* entries in the journal */
+    size_t kept_until;  /* segments that they hold */
     es_err *err;
 } job;
 
@@ -263,6 +266,72 @@ static int take_window(job *j, int64_t seek, int frames, int64_t *next)
     return rc;
 }
 
+/* ---- what an earlier run left ---- */
+
+typedef struct taking {
+    job *j;
+    int64_t *seek;
+    bool gap;
+} taking;
+
+/* The state behind a window, and the segments that came with it. */
+static int take_kept(void *user, es_journal_entry *e, es_err *err)
+{
+    taking *t = user;
+    job *j = t->j;
+    es_transcriber *x = j->t;
+
+    t->gap = t->gap || e->number != j->n_kept || e->seek <= *t->seek || e->n > ES_WINDOW_HISTORY - x->n_prompt ||
+             (e->language >= 0 && !es_language_code(e->language));
+    if (t->gap) return ES_OK;
+    if (es_transcript_append(j->to, &e->part))
+        return es_fail(err, ES_ENOMEM, "no memory for a transcript of %zu segments", j->to->n_segments);
+    *t->seek = e->seek;
+    j->n_kept++;
+    j->kept_until = j->to->n_segments;
+    j->said_until = e->said_until;
+    if (e->n) memcpy(x->history + x->n_prompt, e->tokens, e->n * sizeof *e->tokens);
+    x->n_history = x->n_prompt + e->n;
+    if (!j->detects) return ES_OK;
+    j->language = e->language;
+    snprintf(j->to->language, sizeof j->to->language, "%s", e->language >= 0 ? es_language_code(e->language) : "");
+    j->to->language_probability = e->probability;
+    return ES_OK;
+}
+
+static int take_up(job *j, int64_t *seek)
+{
+    const es_transcribe_options *o = j->o;
+    taking t = {.j = j, .seek = seek};
+    es_hash128 of[2] = {{{o->speech != NULL}}, es_hash_bytes(o->n_speech ? (const void *)o->speech : "", o->n_speech * sizeof *o->speech)};
+    int rc = es_kept_read(o->kept, ES_JOURNAL_WORDS, of, sizeof of, take_kept, &t, j->err);
+
+    if (rc == ES_OK) es_kept_took(o->kept, ES_JOURNAL_WORDS, j->n_kept, 0);
+    return rc;
+}
+
+/* The loop goes on at `seek`. */
+static int keep(job *j, int64_t seek)
+{
+    const es_transcriber *t = j->t;
+    es_journal_entry e = {.kind = ES_JOURNAL_WORDS,
+                          .number = j->n_kept++,
+                          .seek = seek,
+                          .said_until = j->said_until,
+                          .language = j->to->language[0] ? es_language_index(j->to->language) : -1,
+                          .probability = j->to->language_probability,
+                          .over = seek >= j->frames,
+                          .n = (uint32_t)(t->n_history - t->n_prompt),
+                          .part = *j->to};
+
+    if (!j->o->kept) return ES_OK;
+    e.tokens = (int32_t *)(uintptr_t)(t->history + t->n_prompt);
+    if (j->kept_until) e.part.segments += j->kept_until; /* the texts and words they point to are where they were */
+    e.part.n_segments -= j->kept_until;
+    j->kept_until = j->to->n_segments;
+    return es_kept_add(j->o->kept, &e, j->err);
+}
+
 int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_options *o, es_transcript *to,
                   es_err *err)
 {
@@ -282,14 +351,18 @@ int es_transcribe(es_transcriber *t, const es_sound *sound, const es_transcribe_
         to->language_probability = 1;
     }
     double began = seconds();
+    int64_t from = 0;
     rc = find_top(&j);
+    if (rc == ES_OK) rc = take_up(&j, &from);
     j.times.listen = seconds() - began;
-    for (int64_t seek = 0, next; rc == ES_OK && seek < j.frames; seek = next) {
+    for (int64_t seek = from, next; rc == ES_OK && seek < j.frames; seek = next) {
         int frames = (int)(j.frames - seek < ES_MEL_WINDOW_FRAMES ? j.frames - seek : ES_MEL_WINDOW_FRAMES);
         next = seek + frames;
         rc = read_window(&j, seek);
-        if (rc == ES_OK && !es_sound_is_quiet(j.t->pcm, frames, o->quiet_dbfs) && !is_unspoken(&j, seek, frames))
+        if (rc == ES_OK && !es_sound_is_quiet(j.t->pcm, frames, o->quiet_dbfs) && !is_unspoken(&j, seek, frames)) {
             rc = take_window(&j, seek, frames, &next);
+            if (rc == ES_OK) rc = keep(&j, next);
+        }
         if (rc == ES_OK) rc = tell(&j, "transcribing", next);
     }
     if (o->times) add_times(o->times, &j.times);

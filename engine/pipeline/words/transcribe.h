@@ -13,6 +13,7 @@
 #include "base/types.h"
 #include "media/decode.h"
 #include "models/whisper.h"
+#include "pipeline/kept.h"
 #include "pipeline/words/sound.h"
 #include "text/bpe.h"
 
@@ -51,6 +52,7 @@ typedef struct es_transcribe_options {
     es_transcribe_progress progress; /* NULL: none */
     void *user;
     es_transcribe_times *times; /* NULL: not measured */
+    es_kept *kept; /* where finished windows are kept, and found from a run that was ended; NULL: nowhere */
 } es_transcribe_options;
 
 /* auto, transcribe, timestamps, words, no previous text, temperatures 0, 0.2 .. 1, limits 2.4, -1, 0.6, 1 s, -70 dB. */
