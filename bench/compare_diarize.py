@@ -146,4 +146,5 @@ def main():
                   f"{100 * score(o.earshot, reference, rows[0][3]):.2f} | {100 * score(o.earshot, theirs, rows[0][3]):.2f} |")
 
 
-main()
+if __name__ == "__main__":
+    main()
