@@ -118,9 +118,6 @@ static int pass_event(void *user, const es_ingest_event *e)
 
 /* ---- files ---- */
 
-/* A transaction of the journal costs some milliseconds of waiting for the disk: a few thousandths of the time. */
-#define KEEP_SECONDS 2.0
-
 /* The room's figures in the door's structs. */
 static void tell_summary(const es_ingest_options *o, void *user, const es_engine *engine, const es_ingest_tally *t, bool cancelled)
 {
@@ -168,7 +165,7 @@ static int job_of(es_ingest_job *job, es_ingest_options *o, es_engine *engine, e
                            .store = library->store,
                            .track = o->track,
                            .again = o->again,
-                           .keep_seconds = o->keep_seconds < 0 || isnan(o->keep_seconds) ? KEEP_SECONDS : o->keep_seconds,
+                           .keep_seconds = o->keep_seconds < 0 || isnan(o->keep_seconds) ? ES_INGEST_KEEP_SECONDS : o->keep_seconds,
                            .listen = p->listen ? pass_event : NULL,
                            .user = p};
     return speech_options(&job->speech, &job->hear, o->speech, err);

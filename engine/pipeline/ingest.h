@@ -47,6 +47,9 @@ typedef struct es_ingest_event {
 /* Anything but 0 cancels. Progress comes at most ten times a second. */
 typedef int (*es_ingest_fn)(void *user, const es_ingest_event *e);
 
+/* A transaction of the journal costs some milliseconds of waiting for the disk: a few thousandths of the time. */
+#define ES_INGEST_KEEP_SECONDS 2.0
+
 typedef struct es_ingest_job {
     es_session *session;
     es_store *store;

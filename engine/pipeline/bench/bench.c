@@ -170,7 +170,7 @@ int es_bench(es_session *session, const char *path, const es_transcribe_options 
     const char *tmp = getenv("TMPDIR");
     char folder[4096], shown[512], hash[33] = "";
     outcome o = {.listen = listen, .user = user};
-    es_ingest_job job = {.session = session, .speech = *speech, .hear = *hear, .listen = on_event, .user = &o};
+    es_ingest_job job = {.session = session, .speech = *speech, .hear = *hear, .keep_seconds = ES_INGEST_KEEP_SECONDS, .listen = on_event, .user = &o};
     es_ingest_tally tally = {0};
     es_store *store = NULL;
     struct stat st;

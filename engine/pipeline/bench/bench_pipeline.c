@@ -145,7 +145,7 @@ int es_bench_pipeline(es_session *session, const char *const *paths, size_t n, c
     const char *tmp = getenv("TMPDIR");
     char folder[4096], shown[512];
     watcher w = {.listen = listen, .user = user};
-    es_ingest_job job = {.session = session, .speech = *speech, .hear = *hear, .listen = on_event, .user = &w};
+    es_ingest_job job = {.session = session, .speech = *speech, .hear = *hear, .keep_seconds = ES_INGEST_KEEP_SECONDS, .listen = on_event, .user = &w};
     es_store *store = NULL;
     es_plan_totals totals;
     es_device_facts facts;
