@@ -111,7 +111,7 @@ static waiting *place_of(es_journal *j, const es_key *key)
 
 int es_journal_add(es_journal *j, es_hash128 content, int track, const es_journal_entry *e, es_err *err)
 {
-    es_key key = es_key_journal(content, track, e->kind, e->number);
+    es_key key = es_key_journal(content, track, (int)e->kind, e->number);
     waiting *w = place_of(j, &key);
     size_t before;
     int rc;
@@ -200,7 +200,7 @@ static int remove_useless(es_store *s, es_bytes prefix, es_hash128 made_with, es
 int es_journal_read(es_journal *j, es_hash128 content, int track, enum es_journal_kind kind, es_hash128 made_with,
                     int (*visit)(void *user, es_journal_entry *e, es_err *err), void *user, es_err *err)
 {
-    es_key prefix = es_key_journal(content, track, kind, 0);
+    es_key prefix = es_key_journal(content, track, (int)kind, 0);
     es_cursor *c = NULL;
     es_txn *x = NULL;
     es_bytes key, value;
