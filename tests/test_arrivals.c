@@ -134,7 +134,7 @@ static void on_its_way(bool poll)
     es_arrivals *a = open_in(poll, 0.05);
     if (!a) return;
     for (int i = 0; i < NEVER; i++) write_file(at(never[i]), "part", strcmp(never[i], "in/empty.wav") ? 4 : 0);
-    write_file(at("in/c.wav"), "a placeholder", 13); /* beside c.wav.part */
+    write_file(at("in/c.wav"), "not yet whole", 13); /* beside c.wav.part */
     write_file(at("in/later.wav"), "later", 5);
     until(a, &t, "in/later.wav", 1);
     take(a, &t);

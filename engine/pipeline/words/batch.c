@@ -30,44 +30,19 @@
 #include <time.h>
 
 #include "audio/mel.h"
-#include "pipeline/words/cut.h"
-#include "pipeline/words/rules.h"
+#include "pipeline/words/batch_parts.h"
 #include "pipeline/words/window.h"
 #include "text/language.h"
 
 enum {
-    VOTES = 3,
     LOOK_AROUND = 16, /* steps */
     LEAST_SAID = 80,  /* frames at the end of a window that may be left unsaid */
     LEAST_REST = 150, /* frames that a text left unsaid and that are worth a window */
     REFILL_PART = 8  /* windows are encoded when this part of the slots is free, if more than one goes at once */
 };
 
-typedef struct chain {
-    int64_t seek, end; /* frames: where its next window begins, where it ends */
-    double said_until;
-    es_transcript part;
-    int language; /* index, -1 not known; of its own where each window has one */
-    float probability;
-    bool voted, over;
-    struct chain *after; /* in the list of those that wait */
-} chain;
-
-typedef struct recording {
-    es_batch_file *file;
-    es_window_rules rules;
-    chain *chains;
-    size_t n, fresh, done; /* fresh: those before it were begun */
-    chain *again;          /* to be encoded once more, in this order */
-    size_t busy;           /* slots that work for it */
-    int64_t frames, frames_done;
-    int language; /* index, -1 not known yet */
-    float probability;
-    size_t votes;
-    int rc;
-    es_err why;
-    struct recording *after;
-} recording;
+typedef es_batch_chain chain;
+typedef es_batch_recording recording;
 
 typedef enum slot_state { SLOT_FREE, SLOT_ASKING, SLOT_VOTED, SLOT_DECODING } slot_state;
 
@@ -130,94 +105,6 @@ static int fail_recording(recording *r, int rc, const es_err *why)
     return ES_OK;
 }
 
-/* ---- what an earlier run left ---- */
-
-static size_t voters(const recording *r)
-{
-    return r->n < VOTES ? r->n : VOTES;
-}
-
-typedef struct taking {
-    const es_batch *b;
-    recording *r;
-    int64_t windows;
-} taking;
-
-static int take_language(void *user, es_journal_entry *e, es_err *err)
-{
-    const taking *t = user;
-
-    (void)err;
-    if (e->language < 0 || e->language >= es_whisper_dims_of(t->b->model)->n_languages) return ES_OK;
-    t->r->language = e->language;
-    t->r->probability = e->probability;
-    t->r->votes = voters(t->r);
-    return ES_OK;
-}
-
-static int take_words(void *user, es_journal_entry *e, es_err *err)
-{
-    taking *t = user;
-    recording *r = t->r;
-    chain *c = e->number < r->n ? &r->chains[e->number] : NULL;
-
-    (void)err;
-    if (!c || e->seek < c->seek || e->seek > c->end || e->language >= es_whisper_dims_of(t->b->model)->n_languages) return ES_OK;
-    r->frames_done += e->over ? c->end - c->seek : e->seek - c->seek;
-    r->done += e->over;
-    c->over = e->over;
-    c->seek = e->seek;
-    c->said_until = e->said_until;
-    c->language = e->language;
-    c->probability = e->probability;
-    c->part = e->part; /* the chain's from here on */
-    e->part = (es_transcript){0};
-    t->windows++;
-    return ES_OK;
-}
-
-static void skip_over(recording *r)
-{
-    while (r->fresh < r->n && r->chains[r->fresh].over) r->fresh++;
-}
-
-/* Goes on where an earlier run of the same recording, cut the same, was ended. What was said before its language was known
- * cannot be there, so without that nothing is. */
-static int take_up(es_batch *b, recording *r, const es_cut *cuts, es_err *err)
-{
-    size_t bytes = r->n * sizeof *cuts;
-    taking t = {.b = b, .r = r};
-    int rc = es_kept_read(r->file->kept, ES_JOURNAL_LANGUAGE, cuts, bytes, take_language, &t, err);
-
-    if (rc == ES_OK && (r->language >= 0 || es_rules_each(b->o)))
-        rc = es_kept_read(r->file->kept, ES_JOURNAL_WORDS, cuts, bytes, take_words, &t, err);
-    if (rc == ES_OK) es_kept_took(r->file->kept, ES_JOURNAL_WORDS, t.windows, (int64_t)r->n);
-    skip_over(r);
-    return rc;
-}
-
-/* A chain as it is now: its last window was written. */
-static int keep_chain(recording *r, chain *c, es_err *err)
-{
-    es_journal_entry e = {.kind = ES_JOURNAL_WORDS,
-                          .number = (uint32_t)(c - r->chains),
-                          .seek = c->seek,
-                          .said_until = c->said_until,
-                          .language = c->language,
-                          .probability = c->probability,
-                          .over = c->over,
-                          .part = c->part};
-
-    return es_kept_add(r->file->kept, &e, err);
-}
-
-static int keep_language(const recording *r, es_err *err)
-{
-    es_journal_entry e = {.kind = ES_JOURNAL_LANGUAGE, .language = r->language, .probability = r->probability};
-
-    return es_kept_add(r->file->kept, &e, err);
-}
-
 /* ---- recordings on their way ---- */
 
 /* Cuts a recording that came in; one that cannot be read fails alone. */
@@ -243,7 +130,7 @@ static int take_in(es_batch *b, es_batch_file *file)
         r->frames += cuts[i].end - cuts[i].first;
         r->n = i + 1;
     }
-    if (rc == ES_OK) rc = take_up(b, r, cuts, &why);
+    if (rc == ES_OK) rc = es_batch_take_up(r, cuts, es_whisper_dims_of(b->model)->n_languages, es_rules_each(b->o), &why);
     if (rc != ES_OK) fail_recording(r, rc, &why);
     free(cuts);
     *(b->last ? &b->last->after : &b->first) = r;
@@ -319,9 +206,9 @@ static chain *next_of(es_batch *b, recording *r)
     if (knows && r->again) {
         c = r->again;
         r->again = c->after;
-    } else if (r->fresh < r->n && (knows || r->fresh < VOTES)) {
+    } else if (r->fresh < r->n && (knows || r->fresh < es_batch_voters(r))) {
         c = &r->chains[r->fresh++];
-        skip_over(r);
+        es_batch_skip_over(r);
     }
     return c;
 }
@@ -402,11 +289,11 @@ static void count_votes(es_batch *b, recording *r)
 {
     float best = -1;
 
-    if (++r->votes < voters(r)) return;
-    for (size_t i = 0; i < voters(r); i++) {
+    if (++r->votes < es_batch_voters(r)) return;
+    for (size_t i = 0; i < es_batch_voters(r); i++) {
         float sum = 0, most = 0;
         if (r->chains[i].language < 0) continue;
-        for (size_t k = 0; k < voters(r); k++) {
+        for (size_t k = 0; k < es_batch_voters(r); k++) {
             if (r->chains[k].language != r->chains[i].language) continue;
             sum += r->chains[k].probability;
             most = fmaxf(most, r->chains[k].probability);
@@ -415,7 +302,7 @@ static void count_votes(es_batch *b, recording *r)
     }
     if (r->language < 0) r->language = 0; /* nothing was loud enough to be heard: no window is left, either */
     es_err why = {0};
-    int rc = keep_language(r, &why);
+    int rc = es_batch_keep_language(r, &why);
     if (rc != ES_OK) fail_recording(r, rc, &why);
     for (int i = 0; i < b->limits.slots; i++)
         if (b->slots[i].state == SLOT_VOTED && b->slots[i].r == r) decode(b, &b->slots[i]);
@@ -478,7 +365,7 @@ static int write_window(es_batch *b, slot *s)
     if (rc != ES_OK) return fail_recording(r, rc, &why);
     c->over = c->end - next < LEAST_REST;
     if (!c->over) c->seek = next;
-    rc = keep_chain(r, c, &why);
+    rc = es_batch_keep_chain(r, c, &why);
     if (rc != ES_OK) return fail_recording(r, rc, &why);
     if (c->over) return chain_over(b, r, c, from);
     wait_again(r, c);
@@ -731,57 +618,4 @@ void es_batch_close(es_batch *b)
     free(b->pcm);
     free(b->sounds);
     free(b);
-}
-
-/* ---- one alone ---- */
-
-typedef struct only {
-    es_batch_file file;
-    const es_transcribe_options *o;
-    bool given;
-} only;
-
-static int give_it(void *user, bool wait, es_batch_file **file, es_err *err)
-{
-    only *it = user;
-
-    (void)wait, (void)err;
-    *file = it->given ? NULL : &it->file;
-    it->given = true;
-    return ES_OK;
-}
-
-static int take_it(void *user, es_batch_file *file, int rc, const es_err *why, es_err *err)
-{
-    (void)user, (void)file;
-    return rc == ES_OK ? ES_OK : es_fail(err, rc, "%s", why->text);
-}
-
-static int tell_it(void *user, es_batch_file *file, int64_t done_ms, int64_t all_ms)
-{
-    const es_transcribe_options *o = ((only *)user)->o;
-
-    (void)file;
-    return o->progress ? o->progress(o->user, "transcribing", done_ms, all_ms) : 0;
-}
-
-int es_batch_one(es_whisper *m, const es_bpe *bpe, const es_sound *sound, const es_transcribe_options *o,
-                 es_transcript *to, es_err *err)
-{
-    only it = {.file = {.sound = *sound, .content = o->content, .speech = o->speech, .n_speech = o->n_speech, .to = to,
-                        .kept = o->kept},
-               .o = o};
-    const es_batch_source source = {give_it, take_it, tell_it, &it};
-    es_batch_figures figures = {0};
-    es_batch *b = NULL;
-    int rc = es_batch_open(&b, m, bpe, err);
-
-    if (rc == ES_OK) rc = es_batch_run(b, o, &source, &figures, err);
-    if (rc == ES_OK && o->times) {
-        o->times->encode += figures.times.encode, o->times->decode += figures.times.decode;
-        o->times->align += figures.times.align, o->times->windows += figures.times.windows;
-        o->times->attempts += figures.times.attempts, o->times->tokens += figures.times.tokens;
-    }
-    es_batch_close(b);
-    return rc;
 }
