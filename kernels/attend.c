@@ -30,7 +30,10 @@ typedef struct attend_call {
     es_mask mask;
 } attend_call;
 
-enum { SCORES = ES_KEY_BLOCK + ES_ROW_PAD /* stride of a row of scores */ };
+enum {
+    SCORES = ES_KEY_BLOCK + ES_ROW_PAD, /* stride of a row of scores */
+    AHEAD = 16                          /* keys and values that are on their way while one is packed */
+};
 
 /* What a job keeps in its thread's scratch; the sizes are for the widest head, 256. */
 typedef struct attend_room {
@@ -40,7 +43,7 @@ typedef struct attend_room {
     float *q;         /* [14][D + 16] */
     float *o;         /* [rows of a job][D, padded to 32] */
     float *max, *sum; /* [rows of a job] */
-    float *row;       /* [D] */
+    float *row;       /* [16][D] */
 } attend_room;
 
 /* Rows that a job may have: as many as fit where 252 of the widest head do. */
@@ -64,28 +67,48 @@ static attend_room room_of(es_cpu *d, int thread, int D)
     return r;
 }
 
+/* A head's part of a row is a few lines, and the next row's are further away than a page: nothing that the processor
+ * fetches by itself, so that each would be waited for. */
+static void fetch_part(const attend_call *c, const void *x, size_t at)
+{
+    size_t bytes = es_dtype_bytes(c->t);
+
+    es_cpu_fetch((const char *)x + at * bytes, (size_t)c->D * bytes);
+}
+
+static void fetch_key(const attend_call *c, size_t row, int head)
+{
+    fetch_part(c, c->k, row * (size_t)c->ldk + (size_t)(head * c->D));
+    fetch_part(c, c->v, row * (size_t)c->ldv + (size_t)(head * c->D));
+}
+
 /* n keys and values of one head from row `at` into panels; what is past n in the last panels is zero. */
 static void pack_keys(const attend_call *c, const attend_room *m, size_t at, int n, int head)
 {
     const es_lanes *l = c->d->lanes;
     int D = c->D, padded = (n + 31) / 32 * 32, wide = (D + 31) / 32 * 32;
 
-    for (int i = 0; i < padded; i++) {
-        float *to = m->k + (size_t)(i / ES_LANES) * (size_t)D * ES_LANES + i % ES_LANES;
-        if (i >= n) {
-            for (int j = 0; j < D; j++) to[j * ES_LANES] = 0;
-            continue;
+    for (int i = 0; i < es_min(n, AHEAD); i++) fetch_key(c, at + (size_t)i, head);
+    for (int i0 = 0; i0 < padded; i0 += ES_LANES) {
+        float *to = m->k + (size_t)i0 * (size_t)D;
+        const float *x[ES_LANES];
+        int live = es_min(n - i0, ES_LANES);
+        for (int i = 0; i < live; i++) {
+            if (i0 + i + AHEAD < n) fetch_key(c, at + (size_t)(i0 + i + AHEAD), head);
+            size_t key = (at + (size_t)(i0 + i)) * (size_t)c->ldk + (size_t)(head * D);
+            x[i] = es_read(l, c->k, c->t, key, (size_t)D, m->row + i * D);
         }
-        size_t key = (at + (size_t)i) * (size_t)c->ldk + (size_t)(head * D);
-        size_t value = (at + (size_t)i) * (size_t)c->ldv + (size_t)(head * D);
-        const float *x = es_read(l, c->k, c->t, key, (size_t)D, m->row);
-        for (int j = 0; j < D; j++) to[j * ES_LANES] = x[j];
-        x = es_read(l, c->v, c->t, value, (size_t)D, m->row);
-        for (int j = 0; j < wide; j += ES_LANES) {
-            float *row = m->v + ((size_t)(j / ES_LANES) * ES_KEY_BLOCK + (size_t)i) * ES_LANES;
-            if (j + ES_LANES <= D) memcpy(row, x + j, ES_LANES * sizeof *row);
-            else
-                for (int e = 0; e < ES_LANES; e++) row[e] = j + e < D ? x[j + e] : 0;
+        for (int j = 0; j < D; j++)
+            for (int i = 0; i < ES_LANES; i++) to[j * ES_LANES + i] = i < live ? x[i][j] : 0;
+        for (int i = 0; i < live; i++) {
+            size_t value = (at + (size_t)(i0 + i)) * (size_t)c->ldv + (size_t)(head * D);
+            const float *v = es_read(l, c->v, c->t, value, (size_t)D, m->row);
+            for (int j = 0; j < wide; j += ES_LANES) {
+                float *row = m->v + ((size_t)(j / ES_LANES) * ES_KEY_BLOCK + (size_t)(i0 + i)) * ES_LANES;
+                if (j + ES_LANES <= D) memcpy(row, v + j, ES_LANES * sizeof *row);
+                else
+                    for (int e = 0; e < ES_LANES; e++) row[e] = j + e < D ? v[j + e] : 0;
+            }
         }
     }
 }
@@ -142,6 +165,9 @@ static void attend_job(void *arg, int job, int thread)
         for (int r = 0; r < rows; r += l->tile_rows) {
             int strip_rows = es_min(l->tile_rows, rows - r);
             if (c->mask == ES_MASK_CAUSAL && key0 >= q0 + r + strip_rows) continue;
+            for (int i = 0; key0 == 0 && i < es_min(l->tile_rows, rows - r - strip_rows); i++)
+                fetch_part(c, c->q,
+                           ((size_t)start + (size_t)(q0 + r + strip_rows + i)) * (size_t)c->ldq + (size_t)(head * D));
             strip(c, &m, (size_t)start + (size_t)(q0 + r), q0 + r, r, strip_rows, key0, keys, head);
         }
     }

@@ -103,6 +103,11 @@ static inline int es_min(int a, int b)
 {
     return a < b ? a : b;
 }
+/* Has memory brought near that will be read soon; any address will do. */
+static inline void es_cpu_fetch(const void *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i);
+}
 
 /* Runs fn over [0, n) in pieces of at most `grain` items. */
 typedef void (*es_range_fn)(void *arg, int first, int last, int thread);
@@ -147,8 +152,8 @@ void es_cpu_rope(es_device *d, es_dtype t, void *x, int ld, const float *table, 
 void es_cpu_swiglu(es_device *d, es_dtype t, void *y, const void *x, const int32_t *rows, int T, int I);
 void es_cpu_pool(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds, int S, int C, es_pooling how,
                  bool unit);
-void es_cpu_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
-                    bool absolute);
+void es_cpu_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C,
+                    int K, bool absolute);
 void es_cpu_norm_time(es_device *d, es_dtype t, void *y, const void *x, const float *g, const float *b,
                       const int32_t *batches, int B, int T, int C, float eps, es_act act);
 void es_cpu_lstm(es_device *d, float *y, const float *x, es_matrix W, const int32_t *batches, int B, int T, int h);
@@ -158,12 +163,12 @@ void es_cpu_affine(es_device *d, es_dtype t, void *y, int ldy, const void *x, in
                    const int32_t *rows, int T, int C, es_act act);
 void es_cpu_segment_means(es_device *d, float *y, es_dtype t, const void *x, const int32_t *bounds,
                           const int32_t *segments, int S, int n_segments, int C, int length);
-void es_cpu_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
-                          const int32_t *segments, int S, int N, int C, int length);
+void es_cpu_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g,
+                          const int32_t *bounds, const int32_t *segments, int S, int N, int C, int length);
 void es_cpu_by_piece(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *c,
                      const void *a, int lda, const int32_t *bounds, int S, int N, int C, es_act act);
-void es_cpu_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const void *z, const int32_t *bounds, int S, int C,
-                           int less, float least);
+void es_cpu_mean_deviation(es_device *d, float *y, es_dtype t, const void *x, const void *z, const int32_t *bounds,
+                           int S, int C, int less, float least);
 void es_cpu_weighed_deviation(es_device *d, float *y, es_dtype t, const void *x, const float *w, const int32_t *of,
                               const int32_t *bounds, int V, int N, int C);
 void es_cpu_logmel(es_device *d, es_dtype t, void *y, const float *pcm, const int32_t *frames, const float *top,

@@ -6,19 +6,20 @@
  * Because every output is that one chain, the two forms below, any blocking and any number of threads agree bit for
  * bit:
  *
- * - Many rows (encoder, prefill): blocks of up to 252 rows by 512 columns. A block walks the inputs in slices of 256: the
- *   slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
+ * - Many rows (encoder, prefill): blocks of up to 252 rows by 512 columns. A block walks the inputs in slices of 256:
+ * the slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
  *   (15 KB, the first level), and the microkernel continues its chains in the block's f32 sums. Unpacking is shared by
  *   252 rows and copying by 512 columns, so both stay below 2 % of the multiplications (slices of 512 by 256 columns
- *   measured 3 % slower). Rows must be copied: at a stride of 4096 bytes fourteen of them would share one set of an
- *   8-way cache.
+ *   measured 3 % slower). Such rows as must be are copied: at a stride of 4096 bytes fourteen of them would share one
+ *   set of an 8-way cache.
  * - At most 8 rows (decoding): the panels are streamed as they are stored, four at a time, each weight converted in a
  *   register and used for all rows. The bound is memory: half a byte of f16 per multiplication.
  *
  * A convolution's row is K runs of C inputs, so the same code serves it with another way of finding a row; nothing is
- * unfolded into memory. Without dilation the runs are one, and rows are evenly apart: the microkernel reads them where they
- * lie. A convolution over packed pieces is the same again: its row is a frame's band, and its runs are apart. To read those
- * where they lie, tap by tap, was tried and dropped: with 32 channels, taking up the sums nine times costs what copying does.
+ * unfolded into memory. Without dilation the runs are one, and rows are evenly apart: the microkernel reads them where
+ * they lie, and those of a linear too, where their stride is not a multiple of 2048 bytes. A convolution over packed
+ * pieces is the same again: its row is a frame's band, and its runs are apart. To read those where they lie, tap by
+ * tap, was tried and dropped: with 32 channels, taking up the sums nine times costs what copying does.
  */
 #include "kernels/cpu.h"
 
@@ -36,7 +37,8 @@ typedef struct product {
     int rows;                                /* live */
     int To, Ti, C, K, stride, pad, dilation; /* a linear is one tap over one long signal */
     int block_rows, block_cols, row_blocks;
-    const int32_t *from, *to; /* bounds of packed pieces: then Ti, pad and dilation above say nothing, and To is bands of y */
+    const int32_t *from,
+        *to; /* bounds of packed pieces: then Ti, pad and dilation above say nothing, and To is bands of y */
     int S, F;
     es_taps k;
     es_act after;       /* of the finished sum, once added */
@@ -210,10 +212,11 @@ static void tiles(const slice *l, int m, const float *x, size_t ld, int k, float
         lanes->tile(m, k, x, ld, l->w + (size_t)j * l->panel, l->panel, s + j * ES_LANES, ES_BLOCK_COLS, first);
 }
 
-/* Whether rows are read where they lie. Strides of whole pages would put the rows of a strip into one set of a cache. */
+/* Whether rows are read where they lie. Strides of whole half pages would put the rows of a strip into one set of a
+ * cache. */
 static bool lies_well(const product *p)
 {
-    return p->xt == ES_F32 && !p->to && p->K > 1 && p->dilation == 1 && p->C * p->stride % 512 != 0;
+    return p->xt == ES_F32 && !p->to && p->dilation == 1 && p->C * p->stride % 512 != 0;
 }
 
 /* A strip of a plain convolution, if all its rows are of one window and within it. */
@@ -224,18 +227,30 @@ static bool strip_of_window(const slice *l, int row, int m, int k0, int k, float
     int64_t from = (int64_t)at * p->stride - p->pad, to = (int64_t)(at + m - 1) * p->stride - p->pad + p->K;
 
     if (at + m > p->To || from < 0 || to > p->Ti) return false;
-    tiles(l, m, (const float *)p->x + ((size_t)b * (size_t)p->Ti + (size_t)from) * (size_t)p->C + (size_t)k0, (size_t)(p->stride * p->C), k, s,
-          k0 == 0);
+    tiles(l, m, (const float *)p->x + ((size_t)b * (size_t)p->Ti + (size_t)from) * (size_t)p->C + (size_t)k0,
+          (size_t)(p->stride * p->C), k, s, k0 == 0);
     return true;
 }
 
 /* ---- many rows ---- */
 
+/* The next strip's rows of a plain product, on their way while this strip is multiplied: each is a run of its own, and
+ * the processor fetches only along one that it has begun. */
+static void fetch_rows(const product *p, int row, int m, int k0, int k)
+{
+    if (p->to || p->K > 1) return;
+    for (int i = 0; i < m; i++) {
+        size_t at = (size_t)(row + i) * (size_t)p->C + (size_t)k0, bytes = es_dtype_bytes(p->xt);
+        es_cpu_fetch((const char *)p->x + at * bytes, (size_t)k * bytes);
+    }
+}
+
 static void block_job(void *arg, int job, int thread)
 {
     const product *p = arg;
     const es_lanes *l = p->d->lanes;
-    int r0 = job % p->row_blocks * p->block_rows, c0 = job / p->row_blocks * p->block_cols;
+    int col_blocks = (p->W.O + p->block_cols - 1) / p->block_cols;
+    int r0 = job / col_blocks * p->block_rows, c0 = job % col_blocks * p->block_cols;
     int rows = es_min(p->block_rows, p->rows - r0), cols = es_min(p->block_cols, p->W.O - c0);
     int step = l->tile_cols / ES_LANES, n_panels = (cols + ES_LANES - 1) / ES_LANES;
     int I = p->W.I, lda = ES_BLOCK_DEPTH + ES_ROW_PAD;
@@ -251,13 +266,15 @@ static void block_job(void *arg, int job, int thread)
             part.panel = (size_t)I * ES_LANES;
         } else {
             for (int j = 0; j < n_panels; j++)
-                l->widen(w + (size_t)j * part.panel, panel_at(p->W, (size_t)(c0 / ES_LANES + j), k0), p->W.dtype, part.panel);
+                l->widen(w + (size_t)j * part.panel, panel_at(p->W, (size_t)(c0 / ES_LANES + j), k0), p->W.dtype,
+                         part.panel);
             /* The last pair of panels may have no second one: its columns are multiplied, if not used. */
             if (n_panels % step) memset(w + (size_t)n_panels * part.panel, 0, part.panel * sizeof *w);
         }
         for (int r = 0; r < rows; r += l->tile_rows) {
             int m = es_min(l->tile_rows, rows - r);
             float *to = s + r * ES_BLOCK_COLS;
+            fetch_rows(p, r0 + r + m, es_min(l->tile_rows, rows - r - m), k0, k);
             if (!lies || !strip_of_window(&part, r0 + r, m, k0, k, to)) {
                 for (int i = 0; i < m; i++) copy_row(p, r0 + r + i, k0, k, a + i * lda);
                 tiles(&part, m, a, (size_t)lda, k, to, k0 == 0);
@@ -267,18 +284,30 @@ static void block_job(void *arg, int job, int thread)
     for (int r = 0; r < rows; r++) put_row(p, r0 + r, c0, cols, s + r * ES_BLOCK_COLS, room);
 }
 
+/* Blocks of as many whole strips as there is room for, all of nearly the same height, and as many for one thread as for
+ * another. */
+static void cut_rows(product *p, int most)
+{
+    int height = p->d->lanes->tile_rows, strips = (p->rows + height - 1) / height, threads = p->d->threads;
+    int blocks = (strips * height + most - 1) / most;
+
+    if (strips >= 4 * threads) blocks = (blocks + threads - 1) / threads * threads;
+    p->block_rows = (strips + blocks - 1) / blocks * height;
+    p->row_blocks = (p->rows + p->block_rows - 1) / p->block_rows;
+}
+
 static void run_blocks(product *p)
 {
-    int want = 3 * p->d->threads, col_blocks;
+    int want = 3 * p->d->threads, most = ES_BLOCK_ROWS, col_blocks;
 
     /* Large blocks unless threads would go without: the result does not care. */
-    p->block_rows = ES_BLOCK_ROWS, p->block_cols = ES_BLOCK_COLS;
+    p->block_cols = ES_BLOCK_COLS;
     for (;;) {
-        p->row_blocks = (p->rows + p->block_rows - 1) / p->block_rows;
+        cut_rows(p, most);
         col_blocks = (p->W.O + p->block_cols - 1) / p->block_cols;
         if (p->row_blocks * col_blocks >= want || p->d->threads == 1) break;
         if (p->block_cols > 64 && p->W.O > p->block_cols / 2) p->block_cols /= 2;
-        else if (p->block_rows > ES_BLOCK_ROWS / 3 && p->rows > p->block_rows / 3) p->block_rows /= 3;
+        else if (most > ES_BLOCK_ROWS / 3 && p->rows > most / 3) most /= 3;
         else break;
     }
     es_pool_run(p->d->pool, p->row_blocks * col_blocks, block_job, p);

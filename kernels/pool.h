@@ -3,7 +3,9 @@
  *
  * es_pool_run() returns when every job has been done. The caller works too and never waits for a thread that has not
  * begun: a call costs two atomic operations a job, and a sleeping or descheduled worker only means that the caller does
- * more of them. Which thread takes which job is left open, so a job's result must not depend on it.
+ * more of them. Which thread takes which job is left open, so a job's result must not depend on it; but the first thread
+ * begins with the first jobs, the last one with the last, so that jobs in the order of what they read find it in the
+ * cache of the core that wrote it.
  */
 #ifndef ES_POOL_H
 #define ES_POOL_H
