@@ -141,6 +141,23 @@ INLINE float v_join(const V s[VN])
     return (f[0] + f[2]) + (f[1] + f[3]);
 }
 
+/* Four of them at once, in the same order: y[0] .. y[3]. */
+INLINE void v_join_four(float *y, const V a[VN], const V b[VN], const V c[VN], const V d[VN])
+{
+#if defined(__AVX512F__)
+    __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4((__m512)a[0], (__m512)b[0], 0x44),
+                              _mm512_shuffle_f32x4((__m512)a[0], (__m512)b[0], 0xEE));
+    __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4((__m512)c[0], (__m512)d[0], 0x44),
+                              _mm512_shuffle_f32x4((__m512)c[0], (__m512)d[0], 0xEE));
+    __m512 f = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+    f = _mm512_add_ps(f, _mm512_permute_ps(f, 0x4E));
+    f = _mm512_add_ps(f, _mm512_permute_ps(f, 0xB1));
+    _mm_storeu_ps(y, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, f)));
+#else
+    y[0] = v_join(a), y[1] = v_join(b), y[2] = v_join(c), y[3] = v_join(d);
+#endif
+}
+
 /* e^x within 1 ulp, 0 below -104, infinite above 88.8; x = n ln 2 + r, a polynomial in r, and 2^n in two steps so that
  * results below the normal range round once more instead of being lost. */
 INLINE V v_exp(V x)

@@ -137,7 +137,7 @@ static void dots(float *y, const float *x, const float *k, size_t ld, int rows, 
             c[j] = v_fma(v, load_some(k + 2 * ld + at, left, 0), c[j]);
             d[j] = v_fma(v, load_some(k + 3 * ld + at, left, 0), d[j]);
         });
-        y[r] = v_join(a), y[r + 1] = v_join(b), y[r + 2] = v_join(c), y[r + 3] = v_join(d);
+        v_join_four(y + r, a, b, c, d);
     }
     for (; r < rows; r++, k += ld) {
         V s[VN] = {{0}};
