@@ -382,7 +382,8 @@ static void svg_arena(const es_plan *p, FILE *f)
                  {"head room", "#ffffff", t->budget > t->total ? t->budget - t->total : 0}};
     uint64_t whole = t->budget > t->total ? t->budget : t->total;
     double x = LEFT, all = whole ? (double)whole : 1;
-    char text[160];
+    char text[160], batches[600] = "";
+    size_t n = 0;
 
     snprintf(text, sizeof text, "Memory plan for %s: arena of %.1f MB", p->traits->name, mb(t->arena));
     svg_text(f, LEFT, 24, "start", text);
@@ -395,14 +396,12 @@ static void svg_arena(const es_plan *p, FILE *f)
         if (w > 7.0 * (double)strlen(text)) svg_text(f, x + w / 2, 53, "middle", text);
         x += w;
     }
-    x = LEFT;
-    for (int i = 0; i < p->n_steps; i++) {
-        const es_step_note *s = &p->steps[i];
-        bool same = i && !strcmp(s->model, p->steps[i - 1].model);
-        snprintf(text, sizeof text, "%.40s%s%d %.20s", same ? "" : s->model, same ? ", " : ": ", s->count, s->unit);
-        svg_text(f, x, 102, "start", text);
-        x += 6.6 * (double)strlen(text) + (i + 1 < p->n_steps && !strcmp(s->model, p->steps[i + 1].model) ? 0 : 18);
+    for (int i = 0; i < p->n_steps && n < sizeof batches;) {
+        const char *model = p->steps[i].model;
+        i = row_steps(p, i, text, sizeof text);
+        n += (size_t)snprintf(batches + n, sizeof batches - n, "%s%.40s: %s", n ? "; " : "", model, text);
     }
+    svg_text(f, LEFT, 102, "start", batches);
     x = LEFT;
     for (int i = 0; i < N_KINDS; i++) {
         fprintf(f, "<rect x=\"%.1f\" y=\"74\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x, kinds[i].color);
