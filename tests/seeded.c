@@ -220,7 +220,8 @@ out:
 }
 
 /* Matrices as those of Whisper; of the vectors, what multiplies is near one and what adds near zero. */
-int es_seeded_write(const char *path, const char *architecture, const char *config, const es_plan *plan, uint64_t seed)
+int es_seeded_write(const char *path, const char *architecture, const char *config, const es_plan *plan, const char *tokens,
+                    size_t n_tokens, uint64_t seed)
 {
     const es_model *m = plan->models[0];
     writer w = {.noise = {seed}};
@@ -233,6 +234,12 @@ int es_seeded_write(const char *path, const char *architecture, const char *conf
         bool factor = last && (!strcmp(last, ".scale") || !strcmp(last, ".weight"));
         if (t->kind == ES_ITEM_MATRIX) tensor(&w, t->name, t->O, t->I, 0, 1.3 / sqrt((double)t->I));
         if (t->kind == ES_ITEM_VECTOR) tensor(&w, t->name, t->O, 0, factor ? 1 : 0, 0.1);
+    }
+    unsigned char *table = tokens ? more_data(&w, n_tokens) : NULL;
+    if (table) {
+        memcpy(table, tokens, n_tokens);
+        say(&w, ",\"tokenizer.tokens\":{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}", n_tokens, w.n_data - n_tokens,
+            w.n_data);
     }
     if (w.failed) goto out;
     es_hash_hex(hex, es_hash_bytes(w.data, w.n_data));

@@ -35,23 +35,6 @@ static double distance(const float *a, const float *b, size_t n)
 
 /* ---- speaker networks ---- */
 
-static const char *seeded_speaker(const char *architecture, const char *config, const es_speaker_dims *dims, uint64_t seed)
-{
-    static char path[4096];
-    es_plan *p = NULL;
-    es_speaker *m = NULL;
-    es_err err = {0};
-
-    snprintf(path, sizeof path, "%s/%s.pack", es_test_folder(), architecture);
-    int rc = es_plan_open(&p, ES_CPU, 1, &err);
-    if (!rc) rc = es_speaker_plan(&m, p, "voices", NULL, dims, (es_speaker_limits){.answers = 1, .rows = 16}, &err);
-    if (!rc) rc = es_seeded_write(path, architecture, config, p, seed);
-    CHECK(!rc, "%s: %s", path, err.text);
-    es_speaker_close(m);
-    es_plan_close(p);
-    return rc ? NULL : path;
-}
-
 /* Two short sounds, whole and under a mask: near the CPU's vectors, and the last one alone with the bits it has in company. */
 static void beside_the_twin(const char *pack)
 {
@@ -84,36 +67,40 @@ static void beside_the_twin(const char *pack)
 
 static void campplus(void)
 {
-    es_speaker_dims d;
+    char path[4096];
+    es_err err = {0};
 
-    if (!have_device() || !es_speaker_preset(&d, "campplus")) return;
-    beside_the_twin(seeded_speaker("campplus",
-                                   "{\\\"n_mels\\\":80,\\\"embedding\\\":192,\\\"head_channels\\\":32,\\\"growth\\\":32,"
-                                   "\\\"segment_frames\\\":100,\\\"blocks\\\":[[12,1],[24,2],[16,2]]}",
-                                   &d, 51));
+    if (!have_device()) return;
+    snprintf(path, sizeof path, "%s/campplus.pack", es_test_folder());
+    CHECK(es_seeded_campplus_write(path, 51, &err) == ES_OK, "%s", err.text);
+    beside_the_twin(path);
 }
 
 static void resnet34(void)
 {
     es_speaker_dims d = {.kind = ES_SPEAKER_RESNET34, .vector = 24, .resnet34 = {.vector = 24, .channels = {8, 16, 24, 40}, .blocks = {1, 2, 1, 1}}};
+    char path[4096];
+    es_err err = {0};
 
     if (!have_device()) return;
-    beside_the_twin(seeded_speaker("resnet34",
-                                   "{\\\"n_mels\\\":80,\\\"embedding\\\":24,\\\"channels\\\":[8,16,24,40],\\\"blocks\\\":[1,2,1,1]}", &d, 52));
+    snprintf(path, sizeof path, "%s/resnet34.pack", es_test_folder());
+    CHECK(es_seeded_speaker_write(path, "resnet34",
+                                  "{\\\"n_mels\\\":80,\\\"embedding\\\":24,\\\"channels\\\":[8,16,24,40],\\\"blocks\\\":[1,2,1,1]}", &d, 52,
+                                  &err) == ES_OK,
+          "%s", err.text);
+    beside_the_twin(path);
 }
 
 static void ecapa(void)
 {
+    char path[4096];
+    es_err err = {0};
+
     for (int tao = 0; tao < 2; tao++) {
-        es_speaker_dims d = {.kind = ES_SPEAKER_ECAPA, .vector = 24,
-                             .ecapa = {.taoruijie = tao, .vector = 24, .channels = 64, .squeeze = 16, .wide = 96, .attention = 32}};
-        char config[256];
         if (!have_device()) return;
-        snprintf(config, sizeof config,
-                 "{\\\"family\\\":\\\"%s\\\",\\\"n_mels\\\":80,\\\"channels\\\":64,\\\"scale\\\":8,\\\"squeeze\\\":16,\\\"wide\\\":96,"
-                 "\\\"attention\\\":32,\\\"embedding\\\":24}",
-                 tao ? "taoruijie" : "speechbrain");
-        beside_the_twin(seeded_speaker("ecapa", config, &d, 53));
+        snprintf(path, sizeof path, "%s/ecapa.pack", es_test_folder());
+        CHECK(es_seeded_ecapa_write(path, tao, 53, &err) == ES_OK, "%s", err.text);
+        beside_the_twin(path);
     }
 }
 
@@ -190,23 +177,12 @@ out:
 static void segmentation(void)
 {
     char path[4096];
-    es_plan *p = NULL;
-    es_pyannet *m = NULL;
     es_err err = {0};
 
     if (!have_device()) return;
     snprintf(path, sizeof path, "%s/pyannet.pack", es_test_folder());
-    int rc = es_plan_open(&p, ES_CPU, 1, &err);
-    if (!rc) rc = es_pyannet_plan(&m, p, "segmentation", NULL, 1, &err);
-    if (!rc)
-        rc = es_seeded_write(path, "pyannet",
-                             "{\\\"classes\\\":7,\\\"speakers\\\":3,\\\"simultaneous\\\":2,\\\"window_samples\\\":160000,\\\"hidden\\\":128,"
-                             "\\\"lstm_layers\\\":4}",
-                             p, 54);
-    CHECK(!rc, "%s", err.text);
-    es_pyannet_close(m);
-    es_plan_close(p);
-    if (!rc) segmentation_of(path);
+    CHECK(es_seeded_segmentation_write(path, 54, &err) == ES_OK, "%s", err.text);
+    segmentation_of(path);
 }
 
 static void segmentation_published(void)
