@@ -27,6 +27,7 @@ typedef struct work {
     const es_diarize_windows *w;
     const es_sound *sound;
     es_speaker *network;
+    const es_front *front;
     const es_space *space;
     es_stretch *speech; /* where anyone speaks, in samples */
     size_t n_speech;
@@ -113,8 +114,7 @@ static int ask(work *k, int *who, const es_people *people, const es_diarize_opti
         int64_t length = all - from[i] < ES_ENROLL_PIECE ? all - from[i] : ES_ENROLL_PIECE;
         rc = read_speech(k, from[i], length, x, err);
         if (rc == ES_OK)
-            rc = es_voiceprint_pieces(k->network, k->vectors + (size_t)i * (size_t)width, x, length, &(int64_t){0}, 1,
-                                      err);
+            rc = es_voiceprint_pieces(k->network, k->front, k->vectors + (size_t)i * (size_t)width, x, length, &(int64_t){0}, 1, err);
         k->n = i + 1;
         if (rc == ES_OK && o->progress && o->progress(o->user, "hearing voices", from[i] * 1000 / ES_RATE, ms))
             rc = es_fail(err, ES_ECANCELLED, "cancelled while voices were heard");
@@ -156,6 +156,7 @@ int es_alone_try(es_diarization *out, bool *taken, char *why, size_t room, const
     work k = {.w = w,
               .sound = sound,
               .network = named_apart ? m->voice : m->diarizer,
+              .front = named_apart ? m->voice_front : m->front,
               .space = es_people_space(people, named_apart ? m->voice_space : m->space)};
     int64_t grid = w->n ? es_windows_grid(w->n, w->step) : 0;
     uint8_t *count = NULL;

@@ -40,6 +40,7 @@ struct es_session {
     es_device *device;
     es_arena *arena;
     es_transcriber *transcriber;
+    es_front *front[ES_N_STAGES]; /* of the stages that know voices; NULL where a stage before it has the same model */
     bool ready;
 };
 
@@ -298,12 +299,25 @@ static void tell_missing(const es_session *s)
         es_log(ES_LOG_NOTE, "the folder of models has no packs for all stages; %s%s%s", who ? who : "", who && what ? "; " : "", what ? what : "");
 }
 
+static int open_fronts(es_session *s, es_err *err)
+{
+    static const enum es_stage stages[] = {ES_STAGE_DIARIZER, ES_STAGE_VOICE};
+    int rc = ES_OK;
+
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0] && rc == ES_OK; i++) {
+        const es_speaker_dims *dims = es_session_speaker_dims(s, stages[i]);
+        if (dims && !es_session_front(s, stages[i])) rc = es_front_open(&s->front[stages[i]], es_speaker_front(dims), err);
+    }
+    return rc;
+}
+
 static int start_all(es_session *s, es_err *err)
 {
     int rc = es_lineup_start(&s->lineup, s->arena, err);
     const es_lineup_model *asr = s->lineup.at[s->at[ES_STAGE_ASR]];
 
     if (rc == ES_OK) rc = es_transcriber_open(&s->transcriber, asr->whisper, asr->bpe, err);
+    if (rc == ES_OK) rc = open_fronts(s, err);
     if (rc == ES_OK && s->at[ES_STAGE_EMBEDDER] >= 0) {
         const es_lineup_model *m = s->lineup.at[s->at[ES_STAGE_EMBEDDER]];
         es_embedder_limits limits = es_lineup_embedder_limits(m);
@@ -350,6 +364,7 @@ void es_session_close(es_session *s)
 {
     if (!s) return;
     es_transcriber_close(s->transcriber);
+    for (int i = 0; i < ES_N_STAGES; i++) es_front_close(s->front[i]);
     es_embedding_close(s->embedding);
     es_lineup_done(&s->lineup);
     es_arena_close(s->arena);
@@ -440,6 +455,13 @@ es_speaker *es_session_speaker(es_session *s, enum es_stage stage)
 {
     assert(stage == ES_STAGE_DIARIZER || stage == ES_STAGE_VOICE);
     return s->ready && es_session_has(s, stage) ? model_of(s, stage)->speaker : NULL;
+}
+
+const es_front *es_session_front(const es_session *s, enum es_stage stage)
+{
+    for (int i = 0; i < ES_N_STAGES && s->at[stage] >= 0; i++)
+        if (s->front[i] && s->at[i] == s->at[stage]) return s->front[i];
+    return NULL;
 }
 
 const es_speaker_dims *es_session_speaker_dims(const es_session *s, enum es_stage stage)

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "audio/front.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -64,6 +65,8 @@ es_whisper *es_session_whisper(es_session *s);
 es_pyannet *es_session_pyannet(es_session *s);
 /* Of ES_STAGE_DIARIZER or ES_STAGE_VOICE: the same one where both are served by one pack. */
 es_speaker *es_session_speaker(es_session *s, enum es_stage stage);
+/* Of the same: what makes the rows that it hears. Its tables are made with the rest, not when the first recording is heard. */
+const es_front *es_session_front(const es_session *s, enum es_stage stage);
 /* What the planner decided, zero for what is not there. */
 es_session_limits es_session_limits_of(const es_session *s);
 es_device *es_session_device(es_session *s);

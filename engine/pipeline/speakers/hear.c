@@ -18,7 +18,6 @@ struct es_hear {
     es_diarize_options options;
     const es_people *people; /* NULL: the fast path is off */
     es_plda *plda; /* owned */
-    es_front *front, *voice_front; /* owned; NULL where nobody is told apart */
     bool segments, diarizes;
 };
 
@@ -86,16 +85,14 @@ int es_hear_open(es_hear **out, es_session *s, const es_hear_options *o, es_err 
     h->models.segmentation = es_session_pyannet(s);
     h->models.diarizer = es_session_speaker(s, ES_STAGE_DIARIZER);
     h->models.voice = es_session_speaker(s, ES_STAGE_VOICE);
+    h->models.front = es_session_front(s, ES_STAGE_DIARIZER);
+    h->models.voice_front = es_session_front(s, ES_STAGE_VOICE);
     h->models.space = es_session_maker(s, ES_STAGE_DIARIZER).hash;
     h->models.voice_space = es_session_maker(s, ES_STAGE_VOICE).hash;
     h->segments = h->models.segmentation != NULL;
     h->diarizes = strcmp(h->options.configuration, "none") != 0;
     if (h->diarizes && plda) rc = es_plda_open(&h->plda, plda, err);
-    if (h->diarizes && rc == ES_OK) rc = es_front_open(&h->front, es_speaker_front(es_speaker_dims_of(h->models.diarizer)), err);
-    if (h->diarizes && h->models.voice && rc == ES_OK)
-        rc = es_front_open(&h->voice_front, es_speaker_front(es_speaker_dims_of(h->models.voice)), err);
     h->models.plda = h->plda;
-    h->models.front = h->front, h->models.voice_front = h->voice_front;
     if (rc != ES_OK) {
         es_hear_close(h);
         return rc;
@@ -107,8 +104,6 @@ int es_hear_open(es_hear **out, es_session *s, const es_hear_options *o, es_err 
 void es_hear_close(es_hear *h)
 {
     if (!h) return;
-    es_front_close(h->front);
-    es_front_close(h->voice_front);
     free(h->plda);
     free(h);
 }

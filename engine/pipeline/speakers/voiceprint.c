@@ -176,14 +176,15 @@ static int make_ready(es_voiceprint *v, es_err *err)
 
 /* ---- pieces ---- */
 
-int es_voiceprint_pieces(es_speaker *network, float *vectors, const float *x, int64_t n_samples, const int64_t *from,
-                         int n, es_err *err)
+int es_voiceprint_pieces(es_speaker *network, const es_front *front, float *vectors, const float *x, int64_t n_samples,
+                         const int64_t *from, int n, es_err *err)
 {
     const es_speaker_dims *d = es_speaker_dims_of(network);
-    es_front *front = NULL;
+    es_front *opened = NULL;
     float *rows = NULL;
-    int rc = es_front_open(&front, es_speaker_front(d), err);
+    int rc = front ? ES_OK : es_front_open(&opened, es_speaker_front(d), err);
 
+    if (opened) front = opened;
     if (rc == ES_OK && !(rows = malloc((ES_ENROLL_PIECE / 160 + 2) * ES_FRONT_BINS * sizeof *rows)))
         rc = es_fail(err, ES_ENOMEM, "not enough memory");
     for (int i = 0; i < n && rc == ES_OK; i++) {
@@ -198,7 +199,7 @@ int es_voiceprint_pieces(es_speaker *network, float *vectors, const float *x, in
                 rc = es_fail(err, ES_EMODEL, "the network for voices gave what is no number for a piece of %.1f s",
                              (double)length / ES_RATE);
     }
-    es_front_close(front);
+    es_front_close(opened);
     free(rows);
     return rc;
 }
@@ -354,7 +355,7 @@ static int take_mean(const taking *t, float *mean, es_err *err)
 
     if (rc == ES_OK) {
         es_enroll_pieces(from, t->n_speech);
-        rc = es_voiceprint_pieces(t->v->network, pieces, t->speech, t->n_speech, from, n, err);
+        rc = es_voiceprint_pieces(t->v->network, NULL, pieces, t->speech, t->n_speech, from, n, err);
     }
     if (rc == ES_OK) es_enroll_mean(mean, &how, &share, &left_out, pieces, n, width, rule, &work);
     es_account_free(&work);

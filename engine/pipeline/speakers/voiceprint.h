@@ -33,8 +33,8 @@ int es_voiceprint_take(es_voiceprint *v, es_clip *clip, const char *path, int tr
 /* ---- the parts of it that others need ---- */
 
 /* Vectors [n, width] of pieces of x: samples [from[i], from[i] + ES_ENROLL_PIECE) cut at n_samples, each at least
- * ES_ENROLL_PIECE / 2 long. */
-int es_voiceprint_pieces(es_speaker *network, float *vectors, const float *x, int64_t n_samples, const int64_t *from,
-                         int n, es_err *err);
+ * ES_ENROLL_PIECE / 2 long. front: the network's; NULL: opened for the call. */
+int es_voiceprint_pieces(es_speaker *network, const es_front *front, float *vectors, const float *x, int64_t n_samples,
+                         const int64_t *from, int n, es_err *err);
 
 #endif
