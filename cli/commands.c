@@ -281,7 +281,7 @@ cli_from cli_origin_of(const cli_settings *s, const char *name)
     "index and count; message with level and text, waiting, summary, or error with code and text. progress has stage, " \
     "fraction, speed, seconds, audio_ms, eta_seconds, fraction_all and eta_all_seconds; stored has id, words, speed, seconds and " \
     "audio_ms; known, failed and note have text. summary has files, stored, known, failed, audio_ms, seconds, speed, " \
-    "files_per_hour, windows, tokens, passages, passages_per_second, arena_bytes, peak_bytes, cancelled, and stages, each with " \
+    "files_per_hour, windows, tokens, passages, vectors, passages_per_second, arena_bytes, peak_bytes, cancelled, and stages, each with " \
     "stage, label, seconds, busy, speed and fill. null is not known. Bytes of a path that are not UTF-8 are written as U+FFFD, " \
     "and path_hex has all bytes of such a path in hexadecimal digits. -q leaves failed, summary and error."
 

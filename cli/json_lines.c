@@ -122,6 +122,7 @@ void cli_json_summary(const es_ingest_summary *s)
     put_count("windows", s->windows);
     put_count("tokens", s->tokens);
     put_count("passages", s->passages);
+    put_count("vectors", s->vectors);
     put_number("passages_per_second", s->passages_per_second, s->passages_per_second > 0);
     put_count("arena_bytes", s->arena_bytes);
     put_count("peak_bytes", s->peak_bytes);

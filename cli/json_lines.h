@@ -11,8 +11,8 @@
  *     note      path index count text                                   something about the file that its owner should know
  *     message   level text                                              "error", "warning", "note" or "information"
  *     waiting                                                           of watch: there is nothing to do any more
- *     summary   files stored known failed audio_ms seconds speed files_per_hour windows tokens passages passages_per_second
- *               arena_bytes peak_bytes cancelled stages: a list of {stage label seconds busy speed fill}
+ *     summary   files stored known failed audio_ms seconds speed files_per_hour windows tokens passages vectors
+ *               passages_per_second arena_bytes peak_bytes cancelled stages: a list of {stage label seconds busy speed fill}
  *     error     code text                                               what ended the run
  *
  * index counts from 0 among the count files of a round: of the whole run for ingest, of what had arrived for watch. Fractions,

@@ -368,7 +368,8 @@ typedef struct es_ingest_summary {
     uint64_t peak_bytes;    /* the most that the process had resident on the host so far; 0: not known */
     const es_stage_figures *stages; /* those that did anything, in the order of their work */
     size_t n_stages;
-    bool cancelled; /* the run ended early */
+    bool cancelled;   /* the run ended early */
+    uint64_t vectors; /* of passages, computed in this run: without those that an ended one had kept */
 } es_ingest_summary;
 
 typedef struct es_ingest_options {

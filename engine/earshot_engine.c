@@ -150,7 +150,8 @@ static void tell_summary(const es_ingest_options *o, void *user, const es_engine
                                    .peak_bytes = s.peak_bytes,
                                    .stages = stages,
                                    .n_stages = s.n,
-                                   .cancelled = cancelled};
+                                   .cancelled = cancelled,
+                                   .vectors = (uint64_t)t->meaning.computed};
     o->summary(user, &out);
 }
 

@@ -133,7 +133,7 @@ static inline void put(es_store *s, const talk *t, es_embedding *e)
     int rc = ES_OK;
 
     if (e) rc = es_meaning_cut(&r.passages, &r.transcript, e, &err);
-    if (e && rc == ES_OK) rc = es_meaning_vectors(&r.passages.vectors, &r.passages, e, NULL, &err);
+    if (e && rc == ES_OK) rc = es_meaning_vectors(&r.passages.vectors, &r.passages, e, NULL, NULL, &err);
     if (e) r.made.by[ES_STAGE_EMBEDDER] = es_embedding_maker(e);
     if (rc == ES_OK) rc = es_store_put(s, &r, &err);
     CHECK(rc == ES_OK, "%s: %s", t->path, err.text);

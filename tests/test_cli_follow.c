@@ -28,7 +28,7 @@ static const struct {
     {"note", "path index count text"},
     {"message", "level text"},
     {"waiting", ""},
-    {"summary", "files stored known failed audio_ms seconds speed files_per_hour windows tokens passages passages_per_second "
+    {"summary", "files stored known failed audio_ms seconds speed files_per_hour windows tokens passages vectors passages_per_second "
                 "arena_bytes peak_bytes cancelled stages"},
     {"error", "code text"},
 };

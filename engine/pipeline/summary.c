@@ -64,6 +64,7 @@ void es_summary_add(es_ingest_tally *a, const es_ingest_tally *b)
     a->audio_ms += b->audio_ms, a->passages += b->passages;
     a->seconds += b->seconds, a->load_seconds += b->load_seconds, a->read_seconds += b->read_seconds;
     a->decode_seconds += b->decode_seconds, a->hear_seconds += b->hear_seconds, a->speech_seconds += b->speech_seconds;
+    a->meaning.cut += b->meaning.cut, a->meaning.vectors += b->meaning.vectors, a->meaning.computed += b->meaning.computed;
     a->meaning_seconds += b->meaning_seconds, a->store_seconds += b->store_seconds, a->names_seconds += b->names_seconds;
 
     es_diarize_times *d = &a->heard;

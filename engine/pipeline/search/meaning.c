@@ -95,7 +95,7 @@ static int take_up(work *k, const es_passages *p, const es_embedding *e, es_err 
     return rc;
 }
 
-int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_kept *kept, es_err *err)
+int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, es_kept *kept, es_meaning_times *times, es_err *err)
 {
     es_vectors v = {.space = es_embedding_space(e), .width = es_embedding_width(e), .n = p->n};
     work k = {.v = &v, .kept = kept};
@@ -121,6 +121,7 @@ int es_meaning_vectors(es_vectors *out, const es_passages *p, es_embedding *e, e
                                 v.rows + k.from * (size_t)v.width, err);
         es_embedding_watch(e, NULL, NULL);
     }
+    if (rc == ES_OK && times) times->computed += (int64_t)(p->n - k.from);
     if (rc == ES_OK) {
         *out = v;
         v.rows = NULL; /* the caller's from here on */
@@ -150,7 +151,7 @@ int es_meaning_add(es_result *r, es_session *session, es_kept *kept, es_meaning_
     cut = seconds();
     times->cut += cut - began;
     if (rc != ES_OK || !e || !es_embedding_has_tokens(e)) return rc;
-    rc = es_meaning_vectors(&r->passages.vectors, &r->passages, e, kept, err);
+    rc = es_meaning_vectors(&r->passages.vectors, &r->passages, e, kept, times, err);
     times->vectors += seconds() - cut;
     if (rc == ES_OK) r->made.by[ES_STAGE_EMBEDDER] = es_embedding_maker(e);
     return rc;

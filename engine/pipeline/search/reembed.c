@@ -80,7 +80,7 @@ static int one(work *w, const recording *r, bool *made, es_err *err)
         rc = cut(w, r, &p, err);
     }
     if (rc == ES_OK && p.n) {
-        rc = es_meaning_vectors(&p.vectors, &p, w->e, NULL, err);
+        rc = es_meaning_vectors(&p.vectors, &p, w->e, NULL, NULL, err);
         if (rc == ES_OK && fresh) rc = es_store_put_passages(w->s, r->content, r->track, &p, &maker, err);
         else if (rc == ES_OK) rc = es_store_put_vectors(w->s, r->content, r->track, &p.vectors, &maker, err);
         *made = rc == ES_OK;
