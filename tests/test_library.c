@@ -157,7 +157,7 @@ static int child_fills_disk(const char *dir)
         es_result_done(&r);
         if (!rc) done++;
     }
-    if (rc != ES_EIO || !strstr(err.text, "no room left") || done < 3) {
+    if (rc != ES_ELIBRARY || !strstr(err.text, "no room left") || done < 3) {
         printf("    after %d: %d %s\n", done, rc, err.text);
         return 2;
     }
@@ -208,7 +208,7 @@ static int child_on_small_disk(const char *dir)
         rc = es_store_put(s, &r, &err);
         es_result_done(&r);
     }
-    if (rc != ES_EIO || !strstr(err.text, "no room left") || done < 3) return 2;
+    if (rc != ES_ELIBRARY || !strstr(err.text, "no room left") || done < 3) return 2;
     snprintf(path, sizeof path, "%s/rest", dir);
     f = fopen(path, "wb");
     while (f && fputc('x', f) != EOF && fflush(f) == 0) {}
@@ -251,7 +251,7 @@ static int child_writes(const char *dir, int ready)
     for (int i = 0;; i++) {
         es_result r = make_result(i % 7, 5 + i % 11, "/x");
         if (es_store_put(s, &r, NULL) || (i == 0 && write(ready, "", 1) != 1)) return 2;
-        if (i % 5 == 4 && es_store_remove(s, content_of((i - 2) % 7), -1, NULL) == ES_EIO) return 3;
+        if (i % 5 == 4 && es_store_remove(s, content_of((i - 2) % 7), -1, NULL) == ES_ELIBRARY) return 3;
         es_result_done(&r);
     }
 }
@@ -469,7 +469,7 @@ static int child_uses_damaged(const char *dir)
     if (whole) {
         es_result r = make_result(99, 30, "/new");
         es_store_list(s, visit_and_get, s, NULL);
-        if (es_store_put(s, &r, &err) || es_store_remove(s, content_of(3), -1, NULL) == ES_EIO) return 4;
+        if (es_store_put(s, &r, &err) || es_store_remove(s, content_of(3), -1, NULL) == ES_ELIBRARY) return 4;
         es_result_done(&r);
         es_store_check(s, &c, NULL, NULL, NULL);
         if (c.faults) return 5;

@@ -108,11 +108,11 @@ static int fail(es_err *err, const es_tables *t, int rc, const char *doing)
         return es_fail(err, ES_EBUSY, "%s: cannot %s: %d readers are at work already", t->file, doing, MAX_READERS);
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
-        return es_fail(err, ES_EIO, "%s: cannot %s: no room left on the disk (%s); what was there before is whole",
+    case EFBIG: /* of the library as a whole: nothing else could be stored either */
+        return es_fail(err, ES_ELIBRARY, "%s: cannot %s: no room left on the disk (%s); what was there before is whole",
                        t->file, doing, strerror(rc));
     case EIO: /* also LMDB's word for a write that was cut short, which is how a full disk mostly shows */
-        return es_fail(err, ES_EIO,
+        return es_fail(err, ES_ELIBRARY,
                        "%s: cannot %s: no room left on the disk, or the disk has a fault; what was there "
                        "before is whole",
                        t->file, doing);
