@@ -1,27 +1,22 @@
 /*
- * crash_rig.h - what test_crash.c does its work with: three recordings and a small model, the program begun and ended, and
- * everything that a library holds, to be compared.
+ * crash_rig.h - what test_crash.c does its work with: three recordings and models, the program begun and ended, and what is
+ * asked of a library after whatever happened to it. What a library holds, to be compared, is in crash_rows.h.
  */
 #ifndef ES_CRASH_RIG_H
 #define ES_CRASH_RIG_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <dirent.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "crash_rows.h"
 #include "crash_shim.h"
+#include "program.h"
 #include "seeded.h"
-#include "store/folder.h"
-#include "store/record.h"
-#include "store/store.h"
-#include "store/tables.h"
-#include "test.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -31,296 +26,171 @@
 #endif
 #endif
 
+/* How the recordings are ingested. */
+typedef enum kind {
+    TOGETHER, /* side by side, through a seeded speech model */
+    IN_TURN,  /* one window after the other, the longest recording first; a seeded encoder makes vectors of the passages */
+    REAL      /* recordings of people, through the real small models of all stages */
+} kind;
+
 enum { FILES = 3 };
 static const char *const names[FILES] = {"a.wav", "b.wav", "c.wav"};
-static const uint32_t lengths[FILES] = {2, 3, 33}; /* seconds: the last has windows enough to be ended between them */
+static const int seconds_of[2][FILES] = {[TOGETHER] = {2, 3, 33}, [IN_TURN] = {2, 3, 63}}; /* the last has windows enough to be ended between */
+static const char *const real_names[FILES] = {"audio/pyannote_sample/sample.wav", "audio/jfk/jfk.flac", "audio/multilingual/es_test_clip.wav"};
+static const char *const real_packs[] = {"whisper-tiny.pack", "segmentation-3.0.pack", "campplus.pack", "minilm.pack"};
 
-static char folder[PATH_MAX]; /* of the running test, as realpath() has it */
-
-static const char *at(const char *name)
-{
-    static char ring[8][PATH_MAX + 300];
-    static int i;
-
-    i = (i + 1) % 8;
-    snprintf(ring[i], sizeof ring[i], "%s/%s", folder, name);
-    return ring[i];
-}
+/* What a test is about: an undisturbed run, which all others are compared with, and what was met on the way. */
+typedef struct scene {
+    kind kind;
+    char path[FILES][4400]; /* of the recordings */
+    rows want;              /* what the undisturbed run stores */
+    long operations;        /* that it takes */
+    long *writes, n_writes; /* bytes of each of its writes */
+    long bytes;             /* of all of them */
+    long windows, vectors;  /* that it computes */
+    double seconds;         /* that it takes */
+    long seen[FILES + 1];   /* how often so many recordings were there afterwards */
+    long runs, kept_runs;   /* that went on; those that found work of an earlier one inside a recording */
+    kept kept;              /* all that was found so */
+    long computed;          /* windows, by these */
+} scene;
 
 static bool soak(void)
 {
     return getenv("ES_TEST_SOAK") != NULL;
 }
 
-/* ---- recordings and a model ---- */
-
-static void put(FILE *f, uint32_t v, int bytes)
+/* How often something is done that takes its time: by tools/soak, by default. */
+static int times(int much, int little)
 {
-    for (int i = 0; i < bytes; i++) fputc((int)(v >> 8 * i & 0xFF), f);
+    return soak() ? much : little;
 }
 
-/* 16 kHz, mono, 16 bits: noise, in which the model hears something. */
-static void write_wav(const char *path, uint64_t seed, uint32_t seconds)
+/* Where the library of this name lies, as the shim has it from the system. */
+static const char *library_path(const char *name)
 {
-    es_noise noise = {seed};
-    FILE *f = fopen(path, "wb");
-    uint32_t n = seconds * 16000;
+    static char ring[8][PATH_MAX + 300];
+    static int i;
+    char folder[PATH_MAX];
 
-    CHECK(f, "cannot write %s", path);
-    if (!f) return;
-    fputs("RIFF", f), put(f, 36 + 2 * n, 4), fputs("WAVEfmt ", f), put(f, 16, 4), put(f, 1, 2), put(f, 1, 2);
-    put(f, 16000, 4), put(f, 32000, 4), put(f, 2, 2), put(f, 16, 2), fputs("data", f), put(f, 2 * n, 4);
-    for (uint32_t i = 0; i < n; i++) put(f, (uint32_t)lrint(es_noise_normal(&noise) * 3000) & 0xFFFF, 2);
-    fclose(f);
-}
-
-static bool setup(void)
-{
-    const es_seeded_whisper small = {
-        .seed = 1, .width = 64, .layers = 2, .n_mels = 80, .vocab = 51865, .f16 = true, .alignment = "[[1, 0]]", .name = "small"};
-
+    i = (i + 1) % 8;
     CHECK(realpath(es_test_folder(), folder), "no folder");
-    CHECK(es_seeded_whisper_write(at("small.pack"), &small) == 0, "cannot write a pack");
-    for (unsigned i = 0; i < FILES; i++) write_wav(at(names[i]), i + 1, lengths[i]);
-#ifdef SANITIZED
-    es_test_skip("a preloaded module beside sanitizers");
-    return false;
-#else
+    snprintf(ring[i], sizeof ring[i], "%s/%s", folder, name);
+    return ring[i];
+}
+
+static void remove_library(const char *library)
+{
+    es_folder_remove(library_path(library));
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- recordings and models ---- */
+
+static bool make_seeded(scene *s)
+{
+    es_err err = {0};
+
+    for (int i = 0; i < FILES; i++) { /* noise, in which the model hears something */
+        es_noise noise = {(uint64_t)i + 1};
+        int64_t n = seconds_of[s->kind][i] * 16000;
+        float *x = malloc((size_t)n * sizeof *x);
+        if (!x) abort();
+        es_noise_fill(&noise, x, (size_t)n, 3000.0 / 32768);
+        snprintf(s->path[i], sizeof s->path[i], "%s", at(names[s->kind == IN_TURN ? FILES - 1 - i : i]));
+        write_speech_wav(at(names[i]), x, n);
+        free(x);
+    }
+    mkdir(at("models"), 0755);
+    int rc = es_seeded_whisper_write(at("models/small.pack"), &es_seeded_small);
+    if (!rc && s->kind == IN_TURN) rc = es_seeded_encoder_write(at("models/encoder.pack"), 55, &err);
+    CHECK(!rc, "no packs: %s", err.text);
+    return !rc;
+}
+
+static bool find_real(scene *s)
+{
+    mkdir(at("models"), 0755);
+    for (size_t i = 0; i < sizeof real_packs / sizeof real_packs[0]; i++) {
+        const char *pack = es_test_models(real_packs[i]);
+        char link[100];
+        snprintf(link, sizeof link, "models/%s", real_packs[i]);
+        if (!pack) return es_test_skip("the real small packs in ES_TEST_MODELS"), false;
+        CHECK(symlink(pack, at(link)) == 0, "no link to %s", pack);
+    }
+    for (int i = 0; i < FILES; i++) {
+        const char *path = es_test_data(real_names[i]);
+        if (!path) return es_test_skip("recordings of ES_TEST_DATA"), false;
+        snprintf(s->path[i], sizeof s->path[i], "%s", path);
+    }
     return true;
-#endif
 }
 
 /* ---- the program ---- */
 
 typedef struct how {
     long crash_at, full_at;
+    long room; /* bytes of the disk, and one; 0: no end of them */
     bool tear, log, backwards; /* backwards: the last recording first */
     bool counts;               /* what it says is for programs, and says how many windows it computed */
 } how;
 
-/* Begins `earshot ingest` on the library; what it says goes to the file `out`. */
-static pid_t begin(const char *library, how h)
+/* Begins `earshot ingest` into the library. */
+static pid_t begin(const scene *s, const char *library, how h)
 {
-    pid_t pid = fork();
+    static char under[PATH_MAX + 400], log[PATH_MAX + 400], crash[64], full[64], room[64];
+    const char *words[40] = {program_path(), "ingest", h.counts ? "--json-lines" : "-q", "--device", "cpu", "--models", at("models"), "-L",
+                             library_path(library)};
+    const char *environment[16] = {"LD_PRELOAD=" ES_CRASH_SHIM, under};
+    int n = 9, e = 2;
 
-    if (pid) return pid;
-    const char *under = at(library), *words[26] = {getenv("EARSHOT") ? getenv("EARSHOT") : ES_BINARY_DIR "/earshot",
-                                                   "ingest", h.counts ? "--json-lines" : "-q", "--keep", "0", "--threads", "1", "--device", "cpu", "--language", "en",
-                                                   "--temperature", "0", "--models", at("small.pack"), "-L", under};
-    char n[32];
-    int count = 17, fd = open(at("out"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    for (int i = 0; i < FILES; i++) words[count++] = at(names[h.backwards ? FILES - 1 - i : i]);
-    dup2(fd, 1), dup2(fd, 2);
-    setenv("LD_PRELOAD", ES_CRASH_SHIM, 1);
-    setenv("ES_SHIM_UNDER", under, 1);
-    if (h.crash_at) snprintf(n, sizeof n, "%ld", h.crash_at), setenv("ES_SHIM_CRASH_AT", n, 1);
-    if (h.full_at) snprintf(n, sizeof n, "%ld", h.full_at), setenv("ES_SHIM_FULL_AT", n, 1);
-    if (h.tear) setenv("ES_SHIM_TEAR", "1", 1);
-    if (h.log) setenv("ES_SHIM_LOG", at("log"), 1);
-    execv(words[0], (char *const *)(uintptr_t)words);
-    _exit(127);
+    if (s->kind != REAL) {
+        static const char *const quick[] = {"--keep", "0", "--threads", "1", "--language", "en", "--temperature", "0"};
+        for (size_t i = 0; i < sizeof quick / sizeof quick[0]; i++) words[n++] = quick[i];
+    }
+    if (s->kind == REAL) words[n++] = "--keep", words[n++] = "0.2";
+    if (s->kind == IN_TURN) words[n++] = "--sequential", environment[e++] = "EMBEDDING_BATCH_SIZE=1";
+    for (int i = 0; i < FILES; i++) words[n++] = s->path[h.backwards ? FILES - 1 - i : i];
+    snprintf(under, sizeof under, "ES_SHIM_UNDER=%s", library_path(library));
+    snprintf(log, sizeof log, "ES_SHIM_LOG=%s", at("log"));
+    snprintf(crash, sizeof crash, "ES_SHIM_CRASH_AT=%ld", h.crash_at);
+    snprintf(full, sizeof full, "ES_SHIM_FULL_AT=%ld", h.full_at);
+    snprintf(room, sizeof room, "ES_SHIM_ROOM=%ld", h.room - 1);
+    if (h.log) environment[e++] = log;
+    if (h.crash_at) environment[e++] = crash;
+    if (h.full_at) environment[e++] = full;
+    if (h.room) environment[e++] = room;
+    if (h.tear) environment[e++] = "ES_SHIM_TEAR=1";
+    /* Of two at a time each has files of its own. */
+    return program_start(&(program_setting){.out = at(h.backwards ? "stdout2" : "stdout"), .err = at(h.backwards ? "stderr2" : "stderr"), .environment = environment}, words);
 }
 
 /* The exit code, or 1000 and the number of the signal. */
 static int end(pid_t pid)
 {
-    int status = 0;
-
-    if (pid < 0 || waitpid(pid, &status, 0) < 0) return 2000;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    return pid < 0 ? 2000 : program_finish(pid, NULL);
 }
 
+/* What the last program that began with the first recording has said. */
 static const char *said(void)
 {
-    static char text[1 << 16];
-    FILE *f = fopen(at("out"), "rb");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    static char *text;
+    size_t n, m;
+    char *out = read_file(at("stdout"), &n), *err = read_file(at("stderr"), &m);
 
-    text[n] = 0;
-    if (f) fclose(f);
+    free(text);
+    text = realloc(out, n + m + 1);
+    if (!text) abort();
+    memcpy(text + n, err, m + 1);
+    free(err);
     return text;
-}
-
-static void remove_library(const char *library)
-{
-    es_folder_remove(at(library));
-}
-
-/* ---- what a library holds ---- */
-
-typedef struct row {
-    int table;
-    size_t n_key, n_value;
-    uint8_t *bytes; /* the key, then the value */
-} row;
-
-typedef struct rows {
-    row *row;
-    size_t n, room;
-} rows;
-
-static void rows_done(rows *r)
-{
-    for (size_t i = 0; i < r->n; i++) free(r->row[i].bytes);
-    free(r->row);
-    *r = (rows){0};
-}
-
-static void rows_add(rows *r, int table, es_bytes key, es_bytes value)
-{
-    if (r->n == r->room) {
-        r->room = r->room * 2 + 64;
-        r->row = realloc(r->row, r->room * sizeof *r->row);
-        if (!r->row) abort();
-    }
-    uint8_t *bytes = malloc(key.n + value.n + 1);
-    if (!bytes) abort();
-    memcpy(bytes, key.p, key.n);
-    if (value.n) memcpy(bytes + key.n, value.p, value.n);
-    r->row[r->n++] = (row){table, key.n, value.n, bytes};
-}
-
-/* All records but those of times, in the order of tables and keys. A library that is not there has none. */
-static void rows_read(rows *r, const char *library)
-{
-    es_tables *t = NULL;
-    es_txn *x = NULL;
-    es_err err = {0};
-    char data[PATH_MAX + 400];
-
-    *r = (rows){0};
-    snprintf(data, sizeof data, "%s/data.mdb", at(library));
-    if (access(data, F_OK)) return;
-    int rc = es_tables_open(&t, at(library), ES_TABLES_READ_ONLY, &err);
-    if (!rc) rc = es_txn_begin(&x, t, false, &err);
-    for (int table = 0; !rc && table < ES_N_TABLES; table++) {
-        es_cursor *c = NULL;
-        es_bytes key, value;
-        if (table == ES_TABLE_TIMES) continue;
-        rc = es_cursor_open(&c, x, table, &err);
-        if (rc) break;
-        for (rc = es_cursor_seek(c, (es_bytes){"", 0}, &key, &value, &err); !rc; rc = es_cursor_next(c, &key, &value, &err))
-            rows_add(r, table, key, value);
-        es_cursor_close(c);
-        if (rc == ES_ENOTFOUND) rc = 0;
-    }
-    CHECK(!rc, "%s: %s", library, err.text);
-    es_txn_drop(x);
-    es_tables_close(t);
-}
-
-static bool same_key(const row *a, const row *b)
-{
-    return a->table == b->table && a->n_key == b->n_key && !memcmp(a->bytes, b->bytes, a->n_key);
-}
-
-static bool same(const row *a, const row *b)
-{
-    return same_key(a, b) && a->n_value == b->n_value && !memcmp(a->bytes, b->bytes, a->n_key + a->n_value);
-}
-
-/* Records whose key names the recording, by the 8 bytes of its content's hash: of the journal, or of any other table. */
-static size_t rows_of(const rows *r, const uint8_t *id, bool journal)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->n; i++)
-        n += (r->row[i].table == ES_TABLE_JOURNAL) == journal && memmem(r->row[i].bytes, r->row[i].n_key, id, 8) != NULL;
-    return n;
-}
-
-static bool has_recording(const rows *r, const uint8_t *id)
-{
-    for (size_t i = 0; i < r->n; i++)
-        if (r->row[i].table == ES_TABLE_RECORDINGS && !memcmp(r->row[i].bytes, id, 8)) return true;
-    return false;
-}
-
-static void check_equal(const rows *have, const rows *want, const char *when)
-{
-    CHECK(have->n == want->n, "%s: %zu records, undisturbed %zu", when, have->n, want->n);
-    for (size_t i = 0; i < have->n && i < want->n; i++)
-        if (!same(&have->row[i], &want->row[i])) {
-            CHECK(false, "%s: record %zu, of the table %s, is not that of an undisturbed run", when, i,
-                  es_table_name(have->row[i].table));
-            return;
-        }
-}
-
-/* Whole recordings only, each as it will be in the end; how many there are. */
-static int check_whole(const rows *have, const rows *want, const char *when)
-{
-    int n = 0;
-
-    for (size_t i = 0; i < want->n; i++) {
-        const row *r = &want->row[i];
-        if (r->table != ES_TABLE_RECORDINGS) continue;
-        bool there = has_recording(have, r->bytes);
-        size_t some = rows_of(have, r->bytes, false), all = rows_of(want, r->bytes, false), kept = rows_of(have, r->bytes, true);
-        n += there;
-        CHECK(!there || !kept, "%s: %zu entries of the journal are left of a recording that is there", when, kept);
-        CHECK(some == (there ? all : 0), "%s: %zu of %zu records of a recording that is %s", when, some, all,
-              there ? "there" : "not there");
-    }
-    for (size_t i = 0, at_row = 0; i < have->n; i++) {
-        const row *r = &have->row[i];
-        if (r->table == ES_TABLE_META) continue; /* totals of what is there: `check` compares them */
-        if (r->table == ES_TABLE_JOURNAL) continue; /* of recordings that are not */
-        while (at_row < want->n && !same_key(&want->row[at_row], r)) at_row++;
-        CHECK(at_row < want->n && same(&want->row[at_row], r), "%s: a record of the table %s is none of an undisturbed run", when,
-              es_table_name(r->table));
-        if (at_row == want->n) break;
-    }
-    return n;
-}
-
-static void on_fault(void *user, const char *sentence)
-{
-    CHECK(false, "%s: %s", (const char *)user, sentence);
-}
-
-/* Opens it as the next user does and checks it. */
-static void check_opens(const char *library, const char *when)
-{
-    es_store *s = NULL;
-    es_check found;
-    es_err err = {0};
-    char path[PATH_MAX + 400], name[200];
-
-    if (access(at(library), F_OK)) return; /* it was ended before there was one */
-    int rc = es_store_open(&s, at(library), ES_STORE_CREATE, &err);
-    snprintf(name, sizeof name, "%s", when);
-    if (!rc) rc = es_store_check(s, &found, on_fault, name, &err);
-    CHECK(!rc, "%s: %s", when, err.text);
-    es_store_close(s);
-    snprintf(path, sizeof path, "%s/tmp", at(library));
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));)
-        CHECK(e->d_name[0] == '.' || !strcmp(e->d_name, "lock"), "%s: tmp still holds %s", when, e->d_name);
-    if (d) closedir(d);
-}
-
-/* What an undisturbed run makes, and the operations it takes. */
-static bool undisturbed(rows *want, long *operations)
-{
-    FILE *f;
-    es_shim_record r;
-
-    remove_library("whole");
-    int code = end(begin("whole", (how){.log = true}));
-    CHECK(code == 0, "an undisturbed run ends with %d: %s", code, said());
-    rows_read(want, "whole");
-    *operations = 0;
-    f = fopen(at("log"), "rb");
-    for (; f && fread(&r, sizeof r, 1, f) == 1; ++*operations) {
-        bool has_data = r.kind == ES_SHIM_WRITE || r.kind == ES_SHIM_WRITE_THROUGH || r.kind == ES_SHIM_LINK || r.kind == ES_SHIM_RENAME;
-        if (fseek(f, r.name + (has_data ? (long)r.bytes : 0), SEEK_CUR)) break;
-    }
-    if (f) fclose(f);
-    int stored = 0;
-    for (size_t i = 0; i < want->n; i++) stored += want->row[i].table == ES_TABLE_RECORDINGS;
-    CHECK(stored == FILES && *operations > 30, "%d recordings, %ld operations: %s", stored, *operations, said());
-    return code == 0 && stored == FILES;
 }
 
 /* The number behind a name in the last line that has it, of what the program said for programs; -1: none has. */
@@ -332,61 +202,145 @@ static long counted(const char *name)
     return last ? strtol(last + strlen(name), NULL, 10) : -1;
 }
 
-/* Windows that a library's journal holds as written, of recordings that are not there. */
-static long windows_kept(const rows *have)
+/* The sum of the numbers with which the program said of each recording how much of a kind of work an earlier run had done. */
+static long noted(const char *what)
 {
-    long n = 0;
+    static const char begins[] = "goes on where an earlier run was ended: ";
+    long sum = 0;
 
-    for (size_t i = 0; i < have->n; i++) {
-        const row *r = &have->row[i];
-        es_journal_entry e;
-        if (r->table != ES_TABLE_JOURNAL || es_record_read_journal((es_bytes){r->bytes + r->n_key, r->n_value}, &e, NULL)) continue;
-        n += e.kind == ES_JOURNAL_WORDS && e.over;
-        es_journal_entry_done(&e);
+    for (const char *p = said(); (p = strstr(p, begins)); p++) {
+        const char *after = strstr(p, what), *stop = strchr(p, '\n');
+        if (after && stop && after < stop) sum += strtol(p + sizeof begins - 1, NULL, 10);
     }
-    return n;
+    return sum;
 }
 
-/* What resuming cost, over all the runs of a test. */
-typedef struct tally {
-    long runs, kept_runs;  /* ... that found windows of an earlier one */
-    long kept, computed;   /* windows, of these */
-    long whole;            /* windows of a run from the beginning */
-} tally;
+/* ---- a scene ---- */
+
+/* Opens the library as the next user does and checks it. */
+static void check_opens(const char *library, const char *when)
+{
+    es_store *s = NULL;
+    es_check found;
+    es_err err = {0};
+    char path[PATH_MAX + 400], name[200];
+
+    if (access(library_path(library), F_OK)) return; /* it was ended before there was one */
+    int rc = es_store_open(&s, library_path(library), ES_STORE_CREATE, &err);
+    snprintf(name, sizeof name, "%s", when);
+    if (!rc) rc = es_store_check(s, &found, on_fault, name, &err);
+    CHECK(!rc, "%s: %s", when, err.text);
+    es_store_close(s);
+    snprintf(path, sizeof path, "%s/tmp", library_path(library));
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        CHECK(e->d_name[0] == '.' || !strcmp(e->d_name, "lock"), "%s: tmp still holds %s", when, e->d_name);
+    if (d) closedir(d);
+}
+
+/* What an undisturbed run makes, and what it takes. */
+static bool undisturbed(scene *s)
+{
+    FILE *f;
+    es_shim_record r;
+    double began = now();
+
+    remove_library("whole");
+    int code = end(begin(s, "whole", (how){.log = true, .counts = true}));
+    s->seconds = now() - began;
+    s->windows = counted("\"windows\":"), s->vectors = counted("\"vectors\":");
+    CHECK(code == 0 && s->windows >= FILES, "an undisturbed run ends with %d: %s", code, said());
+    rows_read(&s->want, library_path("whole"));
+    f = fopen(at("log"), "rb");
+    for (; f && fread(&r, sizeof r, 1, f) == 1; s->operations++) {
+        bool is_write = r.kind == ES_SHIM_WRITE || r.kind == ES_SHIM_WRITE_THROUGH;
+        if (is_write) {
+            s->writes = realloc(s->writes, (size_t)(s->n_writes + 1) * sizeof *s->writes);
+            if (!s->writes) abort();
+            s->writes[s->n_writes++] = (long)r.bytes, s->bytes += (long)r.bytes;
+        }
+        if (fseek(f, r.name + (is_write || r.kind == ES_SHIM_LINK || r.kind == ES_SHIM_RENAME ? (long)r.bytes : 0), SEEK_CUR)) break;
+    }
+    if (f) fclose(f);
+    int stored = 0;
+    for (size_t i = 0; i < s->want.n; i++) stored += s->want.row[i].table == ES_TABLE_RECORDINGS;
+    CHECK(stored == FILES && s->operations > 30, "%d recordings, %ld operations: %s", stored, s->operations, said());
+    CHECK(s->kind == TOGETHER || s->vectors > FILES, "%ld passages have vectors", s->vectors);
+    return code == 0 && stored == FILES;
+}
+
+/* The caller gives it to scene_close(), also where it is false: then the test is over. */
+static bool scene_open(scene *s, kind k)
+{
+    *s = (scene){.kind = k};
+#ifdef SANITIZED
+    (void)find_real, (void)make_seeded;
+    es_test_skip("a preloaded module beside sanitizers");
+    return false;
+#endif
+    return (k == REAL ? find_real(s) : make_seeded(s)) && undisturbed(s);
+}
+
+static void scene_close(scene *s, const char *what)
+{
+    static const char *const ways[] = {"side by side", "in turn, with vectors", "by the real models"};
+
+    if (s->runs) {
+        printf("    %s, %s; recordings kept: none %ld, one %ld, two %ld, all %ld\n", ways[s->kind], what, s->seen[0], s->seen[1], s->seen[2],
+               s->seen[3]);
+        printf("    %ld of %ld runs went on inside a recording: %ld windows and %ld vectors of text were there, %ld windows were computed; an "
+               "undisturbed run has %ld and %ld\n",
+               s->kept_runs, s->runs, s->kept.windows, s->kept.vectors, s->computed, s->windows, s->vectors);
+        if (s->kind == REAL)
+            printf("    of %ld windows it was known who speaks, of %ld with which voices\n", s->kept.sought, s->kept.heard);
+    }
+    rows_done(&s->want);
+    free(s->writes);
+}
+
+/* What the next run says that it took up, and what it computed, beside what the journal held. */
+static void check_nothing_twice(scene *s, const kept *k, int there, const char *when)
+{
+    long windows = counted("\"windows\":"), vectors = counted("\"vectors\":");
+
+    CHECK(windows >= 0 && vectors >= 0, "%s: the next run says no number of windows: %s", when, said());
+    /* Of a recording that is there at least one window is not computed. Chains of windows differ in length, so that where they
+     * go side by side it is not told how many windows one is; in turn each is an entry. */
+    CHECK(windows + k->windows <= s->windows - there, "%s: %ld windows were kept, and %ld of %ld were computed", when, k->windows, windows,
+          s->windows);
+    CHECK(vectors + k->vectors <= s->vectors, "%s: %ld vectors were kept, and %ld of %ld were computed", when, k->vectors, vectors, s->vectors);
+    if (s->kind == IN_TURN && !there)
+        CHECK(windows + k->windows == s->windows && vectors + k->vectors == s->vectors,
+              "%s: %ld windows and %ld vectors were kept, %ld and %ld were computed, %ld and %ld there are", when, k->windows, k->vectors, windows,
+              vectors, s->windows, s->vectors);
+    CHECK(noted("windows in which speakers were sought") == k->sought && noted("windows whose voices were heard") == k->heard,
+          "%s: of %ld windows it was known who speaks, of %ld with which voices; it said: %s", when, k->sought, k->heard, said());
+    s->runs++;
+    if (k->windows || k->vectors || k->sought) s->kept_runs++, s->computed += windows;
+    s->kept.windows += k->windows, s->kept.vectors += k->vectors, s->kept.sought += k->sought, s->kept.heard += k->heard;
+}
 
 /* After whatever happened: opens, whole, and the next run completes it. How many recordings were there before that. */
-static int check_and_resume(const rows *want, tally *t, const char *when)
+static int check_and_resume(scene *s, const char *when)
 {
     rows have;
     int n, code;
-    long kept, computed;
+    kept k;
 
     check_opens("lib", when);
-    rows_read(&have, "lib");
-    n = check_whole(&have, want, when);
-    kept = windows_kept(&have);
+    rows_read(&have, library_path("lib"));
+    n = check_whole(&have, &s->want, when);
+    k = kept_in(&have, s->kind == IN_TURN);
     rows_done(&have);
-    code = end(begin("lib", (how){.counts = true}));
+    code = end(begin(s, "lib", (how){.counts = true}));
     CHECK(code == 0, "%s: the next run ends with %d: %s", when, code, said());
-    computed = counted("\"windows\":");
-    CHECK(computed >= 0, "%s: the next run says no number of windows: %s", when, said());
-    if (n == 0 && !kept && computed > t->whole) t->whole = computed;
-    /* Chains of windows differ in length, so it is not told which of them a number of windows is; but nothing is twice. */
-    CHECK(n || !t->whole || computed <= t->whole - kept, "%s: %ld windows were kept, and %ld of %ld were computed", when, kept, computed,
-          t->whole);
-    t->runs++;
-    if (kept) t->kept_runs++, t->kept += kept, t->computed += computed;
-    rows_read(&have, "lib");
-    check_equal(&have, want, when);
+    check_nothing_twice(s, &k, n, when);
+    rows_read(&have, library_path("lib"));
+    check_equal(&have, &s->want, when);
     rows_done(&have);
     check_opens("lib", when);
+    s->seen[n]++;
     return n;
-}
-
-static void tell(const tally *t)
-{
-    printf("    %ld of %ld runs went on inside a recording: %ld windows were there, %ld were computed\n", t->kept_runs, t->runs, t->kept,
-           t->computed);
 }
 
 #endif

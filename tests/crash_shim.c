@@ -9,6 +9,8 @@
  *     ES_SHIM_TEAR=1           ... and if that is a write of several pages, the first half of them is written
  *     ES_SHIM_FULL_AT=N        from operation N on the disk is full: nothing can be made or written any more, though a
  *                              write that makes a file longer first takes what still fits, half of it
+ *     ES_SHIM_ROOM=BYTES       so many bytes can be written, then the disk is full: the write in which they end takes what
+ *                              still fits
  *     ES_SHIM_LOG=FILE         every operation is written there, with its bytes: es_shim_record, the name, the data
  *
  * The product knows nothing of this, so what is tested is what is shipped. The C library's own calls (mkstemp, stdio) do
@@ -43,6 +45,7 @@ static struct {
     char under[PATH_MAX];
     size_t n_under;
     long at, crash_at, full_at; /* operations so far; 0: never */
+    long room;                  /* bytes; < 0: no end of them */
     int log;
 } shim = {.lock = PTHREAD_MUTEX_INITIALIZER, .log = -1};
 
@@ -62,6 +65,7 @@ static void get_ready(void)
     shim.tear = number("ES_SHIM_TEAR") != 0;
     shim.crash_at = number("ES_SHIM_CRASH_AT");
     shim.full_at = number("ES_SHIM_FULL_AT");
+    shim.room = getenv("ES_SHIM_ROOM") ? number("ES_SHIM_ROOM") : -1;
     if (!under) return;
     snprintf(shim.under, sizeof shim.under, "%s/", under);
     shim.n_under = strlen(shim.under);
@@ -147,8 +151,17 @@ static ssize_t one_write(int fd, const char *name, const void *p, size_t n, off_
         }
         n /= 2;
     }
+    if (shim.room >= 0 && (long)n > shim.room) {
+        shim.full_at = shim.at;
+        n = (size_t)shim.room;
+        if (!n) {
+            errno = ENOSPC;
+            return -1;
+        }
+    }
     took = write_there(fd, p, n, offset, in_place);
     if (took > 0) {
+        if (shim.room >= 0) shim.room -= took;
         bool through = fd < FDS && shim.through[fd];
         note(through ? ES_SHIM_WRITE_THROUGH : ES_SHIM_WRITE, name, at, p, (size_t)took);
     }

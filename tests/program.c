@@ -47,6 +47,7 @@ pid_t program_start(const program_setting *s, const char *const *argv)
     if (null < 0 || o < 0 || e < 0) _exit(119);
     dup2(null, 0), dup2(o, 1), dup2(e, 2);
     surround();
+    for (const char *const *more = s ? s->environment : NULL; more && *more; more++) putenv((char *)(uintptr_t)*more);
     if (s && s->file_limit) {
         const struct rlimit limit = {s->file_limit, s->file_limit};
         signal(SIGXFSZ, SIG_IGN); /* a write past it fails instead of killing */

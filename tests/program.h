@@ -23,6 +23,7 @@ typedef struct program_setting {
     uid_t uid;             /* 0: stay */
     size_t file_limit;     /* bytes of the largest file it may write; 0: none */
     const char *out, *err; /* files; NULL: "stdout" and "stderr" in the test's folder */
+    const char *const *environment; /* more of it, NAME=VALUE up to NULL; or NULL */
 } program_setting;
 
 /* The path of the program. */

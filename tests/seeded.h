@@ -39,7 +39,8 @@ int es_seeded_speaker_write(const char *path, const char *architecture, const ch
                             es_err *err);
 int es_seeded_campplus_write(const char *path, uint64_t seed, es_err *err); /* of the published size */
 int es_seeded_ecapa_write(const char *path, bool taoruijie, uint64_t seed, es_err *err); /* vectors of 24 */
-/* Two layers of 64, vectors of 64, a WordPiece tokenizer that knows letters and digits: each is a token. */
+/* Two layers of 64, vectors of 64, a WordPiece tokenizer that knows letters and digits: each is a token, and 80 are a text at
+ * most, so that little speech has many passages. */
 int es_seeded_encoder_write(const char *path, uint64_t seed, es_err *err);
 
 #endif

@@ -78,7 +78,7 @@ int es_seeded_encoder_write(const char *path, uint64_t seed, es_err *err)
     static const char *const frame[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
     static const char known[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     const es_embedder_dims dims = {.d_model = 64, .heads = 2, .kv_heads = 2, .head_dim = 32, .layers = 2, .mlp = 128, .vocab = 77,
-                                   .positions = 256, .longest = 256, .eps = 1e-12f, .mask = ES_MASK_NONE, .pooling = ES_POOL_MEAN};
+                                   .positions = 80, .longest = 80, .eps = 1e-12f, .mask = ES_MASK_NONE, .pooling = ES_POOL_MEAN};
     char tokens[512];
     size_t n = 0;
     es_plan *p = NULL;
@@ -90,8 +90,8 @@ int es_seeded_encoder_write(const char *path, uint64_t seed, es_err *err)
     for (size_t i = 0; known[i]; i++) n += (size_t)snprintf(tokens + n, sizeof tokens - n, "\1%c\3##%c", known[i], known[i]);
     if (rc == ES_OK) rc = es_embedder_plan(&m, p, "encoder", NULL, &dims, (es_embedder_limits){.tokens = 16, .texts = 1}, err);
     rc = written(rc, path, "bert",
-                 "{\\\"d_model\\\":64,\\\"heads\\\":2,\\\"layers\\\":2,\\\"mlp\\\":128,\\\"vocab\\\":77,\\\"positions\\\":256,"
-                 "\\\"max_tokens\\\":256,\\\"eps\\\":1e-12,\\\"pooling\\\":\\\"mean\\\",\\\"lowercase\\\":true,"
+                 "{\\\"d_model\\\":64,\\\"heads\\\":2,\\\"layers\\\":2,\\\"mlp\\\":128,\\\"vocab\\\":77,\\\"positions\\\":80,"
+                 "\\\"max_tokens\\\":80,\\\"eps\\\":1e-12,\\\"pooling\\\":\\\"mean\\\",\\\"lowercase\\\":true,"
                  "\\\"tokenizer\\\":\\\"wordpiece\\\"}",
                  p, tokens, n, seed, err);
     es_embedder_close(m);
