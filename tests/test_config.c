@@ -3,47 +3,32 @@
  * from, and what is said about lines that mean nothing.
  */
 #define _GNU_SOURCE
-#include <stdarg.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-#include "test.h"
+#include "program.h"
 
-static const char *folder;
 static char out[65536];
-
-static void write_file(const char *name, const char *text, size_t bytes)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "wb");
-    CHECK(f && fwrite(text, 1, bytes, f) == bytes, "%s cannot be written", path);
-    if (f) fclose(f);
-}
 
 static void conf(const char *text)
 {
-    write_file("c.conf", text, strlen(text));
+    write_file(at("c.conf"), text, strlen(text));
 }
 
-/* Runs a line of the shell in the folder, E standing for the program; both outputs go to `out`. */
+/* Runs a line of the shell in the folder, `earshot` standing for the program; both outputs go to `out`. */
 static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static int run(const char *format, ...)
 {
-    char words[4096], line[12000];
+    char words[4096];
     va_list ap;
 
     va_start(ap, format);
     vsnprintf(words, sizeof words, format, ap);
     va_end(ap);
-    snprintf(line, sizeof line, "cd '%s' && E='%s/earshot' && HOME='%s' XDG_CONFIG_HOME='%s/xdg' XDG_DATA_HOME='%s/data' && export HOME "
-             "XDG_CONFIG_HOME XDG_DATA_HOME && { %s ; } </dev/null 2>&1", folder, ES_BINARY_DIR, folder, folder, folder, words);
-    FILE *p = popen(line, "r");
-    if (!p) abort();
-    size_t n = fread(out, 1, sizeof out - 1, p);
-    out[n] = 0;
-    int status = pclose(p);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+    ended e = program_line("{ %s ; } 2>&1", words);
+    int code = e.code;
+    snprintf(out, sizeof out, "%s", e.out);
+    ended_done(&e);
+    return code;
 }
 
 /* The line of `earshot config` about a setting holds these words, with blanks between them. */
@@ -64,10 +49,9 @@ static void in_force(const char *name, const char *value, const char *origin)
 
 static void which_wins(void)
 {
-    folder = es_test_folder();
     conf("# who listens\n\n  language=en  \nbudget = 8G\r\nvtt-words = on\nmax-lines = 3\nprompt = \"  a # b \"\nlibrary = ~/lib\n"
          "threads = 2\nquiet = off\n");
-    CHECK_INT(run("\"$E\" config -c c.conf"), 0);
+    CHECK_INT(run("earshot config -c c.conf"), 0);
     in_force("language", "en", "line 3");
     in_force("budget", "8000000000", "line 4");
     in_force("vtt-words", "on", "line 5");
@@ -75,19 +59,17 @@ static void which_wins(void)
     in_force("quiet", "off", "line 10");
     in_force("asr", "-", "default");
     CHECK(strstr(out, "  a # b "), "quoted blanks: %s", out);
-    char home[4200];
-    snprintf(home, sizeof home, "%s/lib", folder);
-    in_force("library", home, "line 8");
-    CHECK_INT(run("EARSHOT_LANGUAGE=de EARSHOT_MAX_LINES=1 EARSHOT_ASR= EMBEDDING_DEVICE=cpu \"$E\" config -c c.conf --threads 5 --max-lines 4"), 0);
+    in_force("library", at("lib"), "line 8");
+    CHECK_INT(run("EARSHOT_LANGUAGE=de EARSHOT_MAX_LINES=1 EARSHOT_ASR= EMBEDDING_DEVICE=cpu earshot config -c c.conf --threads 5 --max-lines 4"), 0);
     in_force("language", "de", "environment EARSHOT_LANGUAGE");
     in_force("embedder-device", "cpu", "environment EMBEDDING_DEVICE");
     in_force("max-lines", "4", "option --max-lines");
     in_force("threads", "5", "option --threads");
     in_force("budget", "8000000000", "line 4");
     in_force("asr", "-", "default");
-    CHECK_INT(run("EARSHOT_EMBEDDER_DEVICE=auto EMBEDDING_DEVICE=cpu \"$E\" config"), 0);
+    CHECK_INT(run("EARSHOT_EMBEDDER_DEVICE=auto EMBEDDING_DEVICE=cpu earshot config"), 0);
     in_force("embedder-device", "auto", "environment EARSHOT_EMBEDDER_DEVICE");
-    CHECK_INT(run("\"$E\" config -c c.conf --json"), 0);
+    CHECK_INT(run("earshot config -c c.conf --json"), 0);
     CHECK(strstr(out, "{\"name\": \"language\", \"value\": \"en\", \"from\": \"line 3\"}"), "%s", out);
     CHECK(strstr(out, "{\"name\": \"asr\", \"value\": null, \"from\": \"default\"}"), "%s", out);
 }
@@ -95,28 +77,27 @@ static void which_wins(void)
 /* What is in force reaches the commands, and only those that know it. */
 static void settings_reach_commands(void)
 {
-    folder = es_test_folder();
     conf("threads = 2\nbudget = 1M\nmax-lines = 3\n");
-    CHECK_INT(run("\"$E\" plan -c c.conf --with tiny"), 3);
+    CHECK_INT(run("earshot plan -c c.conf --with tiny"), 3);
     CHECK(strstr(out, "the memory budget of 1.0 MB"), "%s", out);
-    CHECK_INT(run("EARSHOT_BUDGET=2M \"$E\" plan -c c.conf --with tiny"), 3);
+    CHECK_INT(run("EARSHOT_BUDGET=2M earshot plan -c c.conf --with tiny"), 3);
     CHECK(strstr(out, "the memory budget of 2.0 MB"), "%s", out);
-    CHECK_INT(run("EARSHOT_BUDGET=2M \"$E\" plan -c c.conf --with tiny --budget 1G"), 0);
-    CHECK_INT(run("\"$E\" plan --with tiny"), 0); /* another file is not read */
-    CHECK_INT(run("EARSHOT_BUDGET=x \"$E\" list"), 3); /* no library; what does not concern it is not looked at */
+    CHECK_INT(run("EARSHOT_BUDGET=2M earshot plan -c c.conf --with tiny --budget 1G"), 0);
+    CHECK_INT(run("earshot plan --with tiny"), 0); /* another file is not read */
+    CHECK_INT(run("EARSHOT_BUDGET=x earshot list"), 3); /* no library; what does not concern it is not looked at */
     CHECK(!strstr(out, "EARSHOT_BUDGET"), "%s", out);
     /* The default place. */
-    CHECK_INT(run("\"$E\" config"), 0);
+    CHECK_INT(run("earshot config"), 0);
     CHECK(strstr(out, "/xdg/earshot/earshot.conf is not there"), "%s", out);
-    CHECK_INT(run("mkdir -p xdg/earshot && cp c.conf xdg/earshot/earshot.conf && \"$E\" config"), 0);
+    CHECK_INT(run("mkdir -p xdg/earshot && cp c.conf xdg/earshot/earshot.conf && earshot config"), 0);
     in_force("budget", "1000000", "line 2");
-    CHECK_INT(run("\"$E\" plan --with tiny"), 3);
-    CHECK_INT(run("mkdir -p .config/earshot && echo 'language = fr' >.config/earshot/earshot.conf && XDG_CONFIG_HOME=relative \"$E\" config"), 0);
+    CHECK_INT(run("earshot plan --with tiny"), 3);
+    CHECK_INT(run("mkdir -p .config/earshot && echo 'language = fr' >.config/earshot/earshot.conf && XDG_CONFIG_HOME=relative earshot config"), 0);
     in_force("language", "fr", "line 1");
-    CHECK_INT(run("unset HOME XDG_CONFIG_HOME; \"$E\" config"), 0);
+    CHECK_INT(run("unset HOME XDG_CONFIG_HOME; earshot config"), 0);
     in_force("language", "-", "default");
-    CHECK_INT(run("rm -r xdg .config; XDG_CONFIG_HOME= HOME= \"$E\" config"), 0);
-    CHECK_INT(run("\"$E\" version"), 0);
+    CHECK_INT(run("rm -r xdg .config; XDG_CONFIG_HOME= HOME= earshot config"), 0);
+    CHECK_INT(run("earshot version"), 0);
 }
 
 static void bad_lines(void)
@@ -137,32 +118,31 @@ static void bad_lines(void)
                {"= x\n", "c.conf, line 1: there is no setting"},
                {"\x01\x02\n", "c.conf, line 1: a setting is NAME = VALUE"}};
 
-    folder = es_test_folder();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         conf(bad[i].text);
-        CHECK_INT(run("\"$E\" config -c c.conf"), 2);
+        CHECK_INT(run("earshot config -c c.conf"), 2);
         CHECK(strstr(out, bad[i].says), "\"%s\" is not in: %s", bad[i].says, out);
     }
     conf("threads = many\n");
-    CHECK_INT(run("\"$E\" list -c c.conf"), 2); /* the whole file is checked */
+    CHECK_INT(run("earshot list -c c.conf"), 2); /* the whole file is checked */
     CHECK(strstr(out, "line 1: threads"), "%s", out);
-    CHECK_INT(run("\"$E\" config -c c.conf --threads 2"), 2);
-    CHECK_INT(run("\"$E\" help -h -c c.conf; \"$E\" version"), 0); /* what reads no settings goes on */
-    write_file("c.conf", "asr = x\n\0\n", 10);
-    CHECK_INT(run("\"$E\" config -c c.conf"), 2);
+    CHECK_INT(run("earshot config -c c.conf --threads 2"), 2);
+    CHECK_INT(run("earshot help -h -c c.conf; earshot version"), 0); /* what reads no settings goes on */
+    write_file(at("c.conf"), "asr = x\n\0\n", 10);
+    CHECK_INT(run("earshot config -c c.conf"), 2);
     CHECK(strstr(out, "zero byte"), "%s", out);
-    CHECK_INT(run("\"$E\" config -c nowhere.conf"), 2);
+    CHECK_INT(run("earshot config -c nowhere.conf"), 2);
     CHECK(strstr(out, "nowhere.conf: the settings cannot be read"), "%s", out);
-    CHECK_INT(run("\"$E\" config -c ."), 2);
-    CHECK_INT(run("head -c 1100000 /dev/zero | tr '\\0' '#' >c.conf; \"$E\" config -c c.conf"), 2);
+    CHECK_INT(run("earshot config -c ."), 2);
+    CHECK_INT(run("head -c 1100000 /dev/zero | tr '\\0' '#' >c.conf; earshot config -c c.conf"), 2);
     CHECK(strstr(out, "larger than 1 MiB"), "%s", out);
-    CHECK_INT(run("EARSHOT_THREADS=x \"$E\" config"), 2);
+    CHECK_INT(run("EARSHOT_THREADS=x earshot config"), 2);
     CHECK(strstr(out, "EARSHOT_THREADS takes a whole number"), "%s", out);
-    CHECK_INT(run("EARSHOT_THREADS=x \"$E\" config --threads 1"), 0); /* it is not in force */
+    CHECK_INT(run("EARSHOT_THREADS=x earshot config --threads 1"), 0); /* it is not in force */
     conf(""); /* nothing at all, and no newline at the end */
-    CHECK_INT(run("\"$E\" config -c c.conf"), 0);
+    CHECK_INT(run("earshot config -c c.conf"), 0);
     conf("language = en");
-    CHECK_INT(run("\"$E\" config -c c.conf"), 0);
+    CHECK_INT(run("earshot config -c c.conf"), 0);
     in_force("language", "en", "line 1");
 }
 
