@@ -237,25 +237,31 @@ int es_inside_get_segments(es_txn *x, es_hash128 content, int track, es_transcri
     return rc == ES_ENOTFOUND ? ES_OK : rc;
 }
 
-/* Who spoke, with or without the vectors; an empty *out where that is not known. What is damaged is noted and left out:
- * a recording is worth more than nothing without it. */
-static int get_who(es_txn *x, es_hash128 content, int track, bool vectors, es_diarization *out, es_err *err)
+/* Who spoke, with or without the vectors; an empty *out where that is not known. */
+static int read_who(es_txn *x, es_hash128 content, int track, bool vectors, es_diarization *out, es_err *err)
 {
     es_key k = es_key_recording(content, track);
     es_who_counts n;
     es_bytes value;
-    es_err note = {0};
     int rc = es_txn_get(x, ES_TABLE_WHO, es_key_bytes(&k), &value, err);
 
     *out = (es_diarization){0};
     if (rc) return rc == ES_ENOTFOUND ? ES_OK : rc;
-    rc = es_record_read_who(value, out, &n, &note);
+    rc = es_record_read_who(value, out, &n, err);
     if (!rc && vectors)
         rc = es_inside_get_vectors(x, ES_USE_CENTERS, out->centers.space, es_key_bytes(&k), n.centers, &out->centers,
-                                   &note);
+                                   err);
     if (!rc && vectors)
-        rc =
-            es_inside_get_vectors(x, ES_USE_VOICES, out->voices.space, es_key_bytes(&k), n.voices, &out->voices, &note);
+        rc = es_inside_get_vectors(x, ES_USE_VOICES, out->voices.space, es_key_bytes(&k), n.voices, &out->voices, err);
+    return rc;
+}
+
+/* The same; what is damaged is noted and left out: a recording is worth more than nothing without it. */
+static int get_who(es_txn *x, es_hash128 content, int track, bool vectors, es_diarization *out, es_err *err)
+{
+    es_err note = {0};
+    int rc = read_who(x, content, track, vectors, out, &note);
+
     if (rc == ES_EFORMAT) {
         es_log(ES_LOG_WARN, "%s; it is passed over", note.text);
         return ES_OK;
@@ -279,6 +285,18 @@ static int get_passage_vectors(es_txn *x, const es_stored *r, es_passages *p, es
     return rc ? es_fail(err, rc, "%s", note.text) : ES_OK;
 }
 
+/* The recording and what was said in it. r: its record, whose strings are out's. */
+static int get_said(es_store *s, es_txn *x, es_hash128 content, int *track, es_stored *r, es_result *out, es_err *err)
+{
+    int rc = es_inside_recording(s, x, content, track, r, err);
+
+    if (rc) return rc;
+    *out = (es_result){.media = r->media, .made = r->made}; /* owned by out from here on */
+    memcpy(out->transcript.language, r->language, sizeof r->language);
+    out->transcript.language_probability = r->language_probability;
+    return es_inside_get_segments(x, content, *track, &out->transcript, err);
+}
+
 int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_err *err)
 {
     es_stored r;
@@ -287,18 +305,55 @@ int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_
 
     *out = (es_result){0};
     if (rc) return rc;
-    rc = es_inside_recording(s, x, content, &track, &r, err);
-    if (!rc) {
-        *out = (es_result){.media = r.media, .made = r.made}; /* owned by out from here on */
-        memcpy(out->transcript.language, r.language, sizeof r.language);
-        out->transcript.language_probability = r.language_probability;
-        rc = es_inside_get_segments(x, content, track, &out->transcript, err);
-    }
+    rc = get_said(s, x, content, &track, &r, out, err);
     if (!rc) rc = get_who(x, content, track, true, &out->who, err);
     if (!rc) rc = es_inside_get_passages(x, content, track, &out->passages, err);
     if (!rc) rc = get_passage_vectors(x, &r, &out->passages, err);
     rc = es_inside_end(s, x, rc, err);
     if (rc) es_result_done(out);
+    return rc;
+}
+
+int es_store_get_whole(es_store *s, es_hash128 content, int track, es_result *out, es_err *err)
+{
+    const es_transcript *t = &out->transcript;
+    es_stored r;
+    es_txn *x = NULL;
+    int rc = es_inside_begin(s, false, &x, err);
+
+    *out = (es_result){0};
+    if (rc) return rc;
+    rc = get_said(s, x, content, &track, &r, out, err);
+    if (!rc && (t->n_segments != r.n_segments || t->n_words != r.n_words || t->n_tokens != r.n_tokens))
+        rc = es_fail(err, ES_EFORMAT, "its record is damaged: of %llu segments %zu can be read",
+                     (unsigned long long)r.n_segments, t->n_segments);
+    if (!rc) rc = read_who(x, content, track, true, &out->who, err);
+    if (!rc && r.has_who && !es_stored_of(out).has_who)
+        rc = es_fail(err, ES_EFORMAT, "its record is damaged: who spoke in it is not there");
+    rc = es_inside_end(s, x, rc, err);
+    if (rc) es_result_done(out);
+    return rc;
+}
+
+int es_store_put_again(es_store *s, const es_result *r, bool who, es_err *err)
+{
+    int track = r->media.track;
+    es_result whole = *r; /* borrows all of it, but for who spoke */
+    es_diarization now = {0};
+    es_record record = {0};
+    es_stored there;
+    es_txn *x = NULL;
+    int rc = es_inside_begin(s, true, &x, err);
+
+    if (rc) return rc;
+    rc = es_inside_recording(s, x, r->media.content, &track, &there, err);
+    if (!rc && who) rc = read_who(x, r->media.content, track, true, &now, err);
+    if (!rc && who) whole.who = now;
+    if (!rc) rc = put_all(x, &record, &whole, err);
+    rc = es_inside_end(s, x, rc, err);
+    es_stored_done(&there);
+    es_diarization_done(&now);
+    free(record.p);
     return rc;
 }
 

@@ -51,8 +51,13 @@ void es_result_done(es_result *r);
 
 /* One transaction: replaces an older result of the same media and track. */
 int es_store_put(es_store *s, const es_result *r, es_err *err);
+/* The same where a part of the result was taken from the library, which must still have the recording: ES_ENOTFOUND. who:
+ * who spoke is what the library says by now, vectors included, so that a voice forgotten meanwhile stays forgotten. */
+int es_store_put_again(es_store *s, const es_result *r, bool who, es_err *err);
 /* ES_ENOTFOUND where the content is not in the library. track -1: any. */
 int es_store_get(es_store *s, es_hash128 content, int track, es_result *out, es_err *err);
+/* The same without its passages, for a result that is to be stored again: where anything is damaged, ES_EFORMAT. */
+int es_store_get_whole(es_store *s, es_hash128 content, int track, es_result *out, es_err *err);
 /* What is known of one side alone, empty where nothing is; vectors: also theirs, which are most of the bytes. */
 int es_store_get_who(es_store *s, es_hash128 content, int track, bool vectors, es_diarization *out, es_err *err);
 int es_store_get_passages(es_store *s, es_hash128 content, int track, bool vectors, es_passages *out, es_err *err);
