@@ -307,6 +307,59 @@ static void cut_segments(void)
     es_bpe_close(b);
 }
 
+static bool same_transcript(const es_transcript *a, const es_transcript *b)
+{
+    bool same = a->n_segments == b->n_segments && a->n_words == b->n_words && a->n_tokens == b->n_tokens &&
+                !memcmp(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens);
+
+    for (size_t i = 0; i < a->n_segments && same; i++) {
+        const es_segment *x = &a->segments[i], *y = &b->segments[i];
+        same = x->start_ms == y->start_ms && x->end_ms == y->end_ms && x->speaker == y->speaker &&
+               x->n_words == y->n_words && x->n_tokens == y->n_tokens && x->text_bytes == y->text_bytes &&
+               !memcmp(a->text + x->text_at, b->text + y->text_at, x->text_bytes);
+    }
+    for (size_t i = 0; i < a->n_words && same; i++)
+        same = a->words[i].start_ms == b->words[i].start_ms && a->words[i].speaker == b->words[i].speaker;
+    return same;
+}
+
+/* What was cut is joined, and only that: not what stands side by side with another speaker, and not what has no words. */
+static void join_segments(void)
+{
+    static const char *const words[] = {" one", " two", " three", " four"};
+    const int32_t tokens[] = {1000, 256, 257, 258, 259, 1500}, other[] = {1600, 256, 256, 257, 258, 1700};
+    es_spoken turns[] = {{0, 1000, 0}, {1000, 2050, 1}, {2050, 3050, 0}, {3050, 4500, 1}};
+    es_diarization who = {.exclusive = turns, .n_exclusive = 4, .turns = turns, .n_turns = 4, .n_speakers = 2};
+    es_transcript t[2] = {{.language = "en", .language_probability = 0.5f}, {.language = "en", .language_probability = 0.5f}};
+    es_bpe *b = small_table();
+    es_err err = {0};
+
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 2; k++) {
+            const es_segment s = {.start_ms = 2100 * k, .end_ms = 2100 * k + 2000, .speaker = -1, .language = "en"};
+            CHECK(es_transcript_add_segment(&t[i], &s, " one two three four", 19, tokens, 6) == 0);
+            for (int j = 0; j < 4; j++) {
+                es_word w = {.start_ms = s.start_ms + 500 * j, .end_ms = s.start_ms + 500 * j + 450, .speaker = -1};
+                CHECK(es_transcript_add_word(&t[i], &w, words[j], strlen(words[j])) == 0);
+            }
+        }
+        const es_segment s = {.start_ms = 4200, .end_ms = 4400, .speaker = -1, .language = "en"};
+        CHECK(es_transcript_add_segment(&t[i], &s, " two", 4, tokens + 2, 1) == 0);
+    }
+    CHECK(es_attribute(&t[1], &who, b, &err) == ES_OK && t[1].n_segments == 5, "%zu segments: %s", t[1].n_segments, err.text);
+    CHECK(es_attribute_undo(&t[1], b, false, &err) == ES_OK, "%s", err.text);
+    CHECK(same_transcript(&t[0], &t[1]), "%zu segments, there were %zu", t[1].n_segments, t[0].n_segments);
+    CHECK(t[1].language_probability == 0.5f && !strcmp(t[1].language, "en"), "another language");
+
+    /* Tokens that spell something else are another model's. */
+    memcpy(t[1].tokens, other, sizeof other);
+    CHECK(es_attribute_undo(&t[1], b, false, &err) == ES_EARG && strstr(err.text, "tokens"), "%s", err.text);
+    CHECK_INT(t[1].n_segments, 3);
+    CHECK(es_attribute_undo(&t[1], b, true, &err) == ES_OK, "%s", err.text);
+    es_transcript_done(&t[0]), es_transcript_done(&t[1]);
+    es_bpe_close(b);
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
@@ -315,6 +368,7 @@ int main(int argc, char **argv)
         {"telephone_call", telephone_call},
         {"from_the_sound", from_the_sound},
         {"cut_segments", cut_segments},
+        {"join_segments", join_segments},
     };
     return es_test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,9 +1,14 @@
 /*
  * attribute.c - see attribute.h. A new transcript is built beside the old one and takes its place in the end: cutting a
  * segment moves everything behind it.
+ *
+ * A cut can be taken back without a note of it. The speech model opens every segment with a timestamp, and a timestamp spells
+ * nothing and so never begins a later part; the first part has the segment's start, the last one its end, and both together
+ * its tokens, whose bytes are its text.
  */
 #include "pipeline/speakers/attribute.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +130,114 @@ int es_attribute(es_transcript *t, const es_diarization *who, const es_bpe *b, e
     if (rc) {
         es_transcript_done(&to);
         return es_fail(err, ES_ENOMEM, "not enough memory to say who said %zu words", t->n_words);
+    }
+    es_transcript_done(t);
+    *t = to;
+    return ES_OK;
+}
+
+/* ---- and back ---- */
+
+/* Whether a segment's tokens begin with one that spells something: then they are the rest of another segment's, or unknown. */
+static bool begins_inside(const es_bpe *b, const es_transcript *t, const es_segment *s)
+{
+    size_t bytes = 0;
+
+    if (s->n_tokens) es_bpe_bytes(b, t->tokens[s->first_token], &bytes);
+    return !s->n_tokens || bytes > 0;
+}
+
+/* How many segments from i on were one. */
+static size_t parts_of(const es_bpe *b, const es_transcript *t, size_t i)
+{
+    const es_segment *s = t->segments;
+    size_t n = 1;
+
+    if (begins_inside(b, t, &s[i]) || !s[i].n_words) return 1;
+    for (; i + n < t->n_segments; n++) {
+        const es_segment *before = &s[i + n - 1], *next = &s[i + n];
+        if (!next->n_words || next->speaker == before->speaker || !begins_inside(b, t, next)) break;
+    }
+    return n;
+}
+
+/* What the tokens of segments i .. i + n - 1 spell; the caller frees. NULL without memory. */
+static char *spelt_by(const es_bpe *b, const es_transcript *t, size_t i, size_t n, size_t *bytes)
+{
+    const es_segment *first = &t->segments[i], *last = first + n - 1;
+    const int32_t *tokens = t->tokens + first->first_token;
+    size_t n_tokens = last->first_token + last->n_tokens - first->first_token;
+
+    *bytes = es_bpe_decode(b, tokens, n_tokens, INT_MAX, NULL, 0);
+    char *text = malloc(*bytes + 1);
+    if (text) es_bpe_decode(b, tokens, n_tokens, INT_MAX, text, *bytes);
+    return text;
+}
+
+/* Whether b spells the text that is there: 1, 0, or -1 without memory. Segments that were cut were made of their words: where
+ * a word begins inside a character, or takes a sign from the segment behind, they have other bytes than their tokens. So
+ * they say something only where there is no other. */
+static int spells(const es_bpe *b, const es_transcript *t)
+{
+    size_t whole = 0, others = 0;
+
+    for (size_t i = 0, n; i < t->n_segments; i += n) {
+        const es_segment *s = &t->segments[i];
+        size_t bytes, at = 0;
+        n = parts_of(b, t, i);
+        if (n == 1 && !s->n_tokens) continue;
+        char *text = spelt_by(b, t, i, n, &bytes);
+        if (!text) return -1;
+        bool same = true;
+        for (size_t k = 0; k < n && same; at += s[k].text_bytes, k++)
+            same = at + s[k].text_bytes <= bytes && !memcmp(text + at, t->text + s[k].text_at, s[k].text_bytes);
+        same = same && at == bytes;
+        free(text);
+        if (!same && n == 1) return 0;
+        whole += n == 1, others += !same;
+    }
+    return whole || !others;
+}
+
+/* Segments i .. i + n - 1 of `from` become one of `to`, with the text that its tokens spell. */
+static int join(es_transcript *to, const es_transcript *from, size_t i, size_t n, const es_bpe *b)
+{
+    const es_segment *parts = from->segments + i, *last = parts + n - 1;
+    const int32_t *tokens = from->tokens + parts->first_token;
+    es_segment whole = *parts;
+    size_t bytes = parts->text_bytes;
+    char *text = n > 1 ? spelt_by(b, from, i, n, &bytes) : NULL;
+    int rc = n > 1 && !text ? -1 : 0;
+
+    whole.speaker = -1;
+    whole.end_ms = last->end_ms;
+    if (!rc)
+        rc = es_transcript_add_segment(to, &whole, text ? text : from->text + parts->text_at, bytes, tokens,
+                                       last->first_token + last->n_tokens - parts->first_token);
+    free(text);
+    for (size_t k = 0; k < n && !rc; k++)
+        for (uint32_t j = 0; j < parts[k].n_words && !rc; j++) {
+            es_word word = from->words[parts[k].first_word + j];
+            word.speaker = -1;
+            rc = es_transcript_add_word(to, &word, from->text + word.text_at, word.text_bytes);
+        }
+    return rc;
+}
+
+int es_attribute_undo(es_transcript *t, const es_bpe *b, bool same, es_err *err)
+{
+    es_transcript to = {.language_probability = t->language_probability};
+    int known = same ? 1 : spells(b, t), rc = known < 0 ? -1 : 0;
+
+    if (!known) return es_fail(err, ES_EARG, "its words were written in tokens that this speech model does not have");
+    memcpy(to.language, t->language, sizeof to.language);
+    for (size_t i = 0, n; i < t->n_segments && !rc; i += n) {
+        n = parts_of(b, t, i);
+        rc = join(&to, t, i, n, b);
+    }
+    if (rc) {
+        es_transcript_done(&to);
+        return es_fail(err, ES_ENOMEM, "not enough memory to say anew who said %zu words", t->n_words);
     }
     es_transcript_done(t);
     *t = to;

@@ -13,4 +13,8 @@
  * heard nothing changes. On failure the transcript is as it was. */
 int es_attribute(es_transcript *t, const es_diarization *who, const es_bpe *b, es_err *err);
 
+/* Takes that back: what was cut is joined, and nobody is said to have said anything. same: b is known to be of the model
+ * that wrote the tokens; else it must spell the text that is there, or it is ES_EARG and the transcript is as it was. */
+int es_attribute_undo(es_transcript *t, const es_bpe *b, bool same, es_err *err);
+
 #endif
