@@ -376,11 +376,15 @@ typedef struct es_ingest_options {
     size_t size;
     const es_speech_options *speech; /* NULL: the defaults */
     int track;                       /* audio stream to take, counted from 0 */
-    bool again;                      /* compute what is known once more */
+    bool again;                      /* compute what is known once more, all of it or again_stage */
     /* Told once what the run cost, at its end, also where it was cancelled; user as for listen. NULL: nobody asks. The
      * struct and all in it are valid inside the call. */
     void (*summary)(void *user, const es_ingest_summary *summary);
     double keep_seconds; /* work inside a recording that an end at any moment may cost; 0: less than a step; < 0: 2 */
+    /* With again: the stage that is computed once more, while the rest is taken from the library. "words": the speech model;
+     * who speaks stays. "speakers": who speaks when; words stay, and are theirs anew. "meaning": passages and their vectors,
+     * for which the sound is not needed. A recording that is not there yet is taken in whole. NULL: everything. */
+    const char *again_stage;
 } es_ingest_options;
 #define ES_INGEST_OPTIONS {.size = sizeof(es_ingest_options), .keep_seconds = -1}
 

@@ -159,13 +159,19 @@ static void tell_summary(const es_ingest_options *o, void *user, const es_engine
 static int job_of(es_ingest_job *job, es_ingest_options *o, es_engine *engine, es_library *library, const es_ingest_options *options,
                   passer *p, es_err *err)
 {
+    char shown[100];
+
     *o = (es_ingest_options)ES_INGEST_OPTIONS;
     if (!es_door_options(o, sizeof *o, options)) return es_fail(err, ES_EARG, "es_ingest_options has no valid size");
     if (o->track < 0) return es_fail(err, ES_EARG, "there is no audio stream %d", o->track);
+    if (o->again && !es_again_parts(o->again_stage))
+        return es_fail(err, ES_EARG, "the stages that can be computed again are words, speakers and meaning, not %s",
+                       es_printable(shown, sizeof shown, o->again_stage));
+    if (!o->again && o->again_stage) return es_fail(err, ES_EARG, "a stage is named, but nothing is to be computed again");
     *job = (es_ingest_job){.session = engine->session,
                            .store = library->store,
                            .track = o->track,
-                           .again = o->again,
+                           .again = o->again ? es_again_parts(o->again_stage) : 0,
                            .keep_seconds = o->keep_seconds < 0 || isnan(o->keep_seconds) ? ES_INGEST_KEEP_SECONDS : o->keep_seconds,
                            .listen = p->listen ? pass_event : NULL,
                            .user = p};
@@ -432,12 +438,12 @@ static int hear_and_transcribe(es_session *session, es_result *r, const es_sound
     static const es_heard nowhere;
     const es_diarize_options told = {.progress = o->progress, .user = o->user};
     es_hear *h = NULL;
-    int rc = es_hear_check(session, hear, err);
+    int rc = es_hear_check(session, hear, false, err);
 
     if (rc == ES_OK) rc = es_session_ready(session, err);
     if (rc == ES_OK) rc = es_hear_open(&h, session, hear, err);
     if (rc == ES_OK) rc = es_hear_speakers(h, r, sound, &told, err);
-    if (rc == ES_OK && es_hear_knows_speech(h)) {
+    if (rc == ES_OK && es_hear_knows_speech(r)) {
         o->speech = r->who.speech ? r->who.speech : &nowhere;
         o->n_speech = r->who.n_speech;
     }

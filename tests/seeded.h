@@ -38,6 +38,7 @@ int es_seeded_segmentation_write(const char *path, uint64_t seed, es_err *err); 
 int es_seeded_speaker_write(const char *path, const char *architecture, const char *config, const es_speaker_dims *dims, uint64_t seed,
                             es_err *err);
 int es_seeded_campplus_write(const char *path, uint64_t seed, es_err *err); /* of the published size */
+int es_seeded_resnet34_write(const char *path, uint64_t seed, es_err *err);              /* vectors of 24 */
 int es_seeded_ecapa_write(const char *path, bool taoruijie, uint64_t seed, es_err *err); /* vectors of 24 */
 /* Two layers of 64, vectors of 64, a WordPiece tokenizer that knows letters and digits: each is a token, and 80 are a text at
  * most, so that little speech has many passages. */

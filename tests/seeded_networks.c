@@ -58,6 +58,16 @@ int es_seeded_campplus_write(const char *path, uint64_t seed, es_err *err)
                                    &d, seed, err);
 }
 
+int es_seeded_resnet34_write(const char *path, uint64_t seed, es_err *err)
+{
+    const es_speaker_dims d = {.kind = ES_SPEAKER_RESNET34,
+                               .vector = 24,
+                               .resnet34 = {.vector = 24, .channels = {8, 16, 24, 40}, .blocks = {1, 2, 1, 1}}};
+
+    return es_seeded_speaker_write(
+        path, "resnet34", "{\\\"n_mels\\\":80,\\\"embedding\\\":24,\\\"channels\\\":[8,16,24,40],\\\"blocks\\\":[1,2,1,1]}", &d, seed, err);
+}
+
 int es_seeded_ecapa_write(const char *path, bool taoruijie, uint64_t seed, es_err *err)
 {
     es_speaker_dims d = {

@@ -39,6 +39,7 @@ typedef struct item {
     const char *path;
     es_steps_view at;
     es_result r;
+    unsigned parts;     /* that are made; the others come from the library */
     es_media_info seen; /* bytes and time when the hash was taken */
     uint64_t dev, ino;  /* for the cache of hashes */
     bool claimed;
@@ -239,6 +240,35 @@ static int fail_item(flow *f, item *i, int rc, const es_err *why, es_err *err)
     return es_steps_tell(w, ES_INGEST_FAILED, 0, why->text) ? es_fail(err, ES_ECANCELLED, "cancelled") : ES_OK;
 }
 
+static void on_kept(void *user, const char *sentence)
+{
+    item *i = user;
+
+    look_at(i->flow, i);
+    es_steps_tell(i->flow->w, ES_INGEST_NOTE, 0, sentence);
+}
+
+/* The last steps of an item that is on no list any more, as far as rc is ES_OK; then it is gone. */
+static int finish_item(flow *f, item *i, int rc, es_err *why, es_err *err)
+{
+    es_ingest_walk *w = f->w;
+
+    es_spool_close(i->spool); /* its room on the disk may be wanted */
+    i->spool = NULL;
+    if (rc == ES_OK) rc = es_steps_finish(w, &i->r, i->parts, i->kept, why);
+    if (rc == ES_OK) {
+        double t = i->given > 0 ? es_steps_now() - i->given : 0;
+        w->at.speed = t > 0 ? (double)w->at.audio_ms / 1000 / t : 0;
+        count_part(f, i, 1);
+        es_steps_stored(w, &i->r);
+        if (w->cancelled) rc = es_fail(err, ES_ECANCELLED, "cancelled");
+    } else {
+        rc = fail_item(f, i, rc, why, err);
+    }
+    drop_item(f, i);
+    return rc;
+}
+
 /* ---- the way to the batch ---- */
 
 /* The next file of the list becomes an item. *any: there was one. */
@@ -321,13 +351,18 @@ static int after_hash(flow *f, item *i, es_err *err)
         /* Between looking and claiming another process may have finished it. */
         known = rc == ES_OK && !w->job->again && es_steps_is_known(w, m, i->path);
     }
+    if (rc == ES_OK && !known) rc = es_steps_take(w, &i->r, &i->parts, i->path, &why);
     if (rc == ES_OK && !known) rc = es_steps_ready(w, &why);
-    if (rc == ES_OK && !known) {
+    if (rc == ES_OK && !known && i->parts & ES_PARTS_OF_SOUND) {
         es_steps_begin(w, "decoding");
         set_step(f, i, TO_DECODE);
         return w->cancelled ? es_fail(err, ES_ECANCELLED, "cancelled") : ES_OK;
     }
     leave_ahead(f, i);
+    if (rc == ES_OK && !known) {
+        rc = es_steps_keep(w, &i->kept, &i->r, NULL, on_kept, i, &why);
+        return finish_item(f, i, rc, &why, err);
+    }
     if (rc == ES_EBUSY) {
         f->put_off[i->index] = true;
         f->n_put_off++;
@@ -342,15 +377,7 @@ static int after_hash(flow *f, item *i, es_err *err)
     return rc;
 }
 
-static void on_kept(void *user, const char *sentence)
-{
-    item *i = user;
-
-    look_at(i->flow, i);
-    es_steps_tell(i->flow->w, ES_INGEST_NOTE, 0, sentence);
-}
-
-/* The item was decoded: who speaks in it, then it is the batch's. *file NULL: it failed. */
+/* The item was decoded: who speaks in it, then it is the batch's. *file NULL: it is not to be transcribed, or failed. */
 static int after_decode(flow *f, item *i, es_batch_file **file, es_err *err)
 {
     static const es_heard nowhere; /* no regions: not "unknown", but none */
@@ -366,18 +393,14 @@ static int after_decode(flow *f, item *i, es_batch_file **file, es_err *err)
         w->at.audio_ms = i->r.media.duration_ms;
         es_steps_note_damage(w, &i->r.media);
         rc = es_steps_keep(w, &i->kept, &i->r, i->spool, on_kept, i, &why);
-        if (rc == ES_OK) rc = es_steps_hear(w, &i->r, i->spool, i->kept, &why);
+        if (rc == ES_OK) rc = es_steps_hear(w, &i->r, i->parts, i->spool, i->kept, &why);
     }
-    if (rc != ES_OK) {
-        rc = fail_item(f, i, rc, &why, err);
-        drop_item(f, i);
-        return rc;
-    }
+    if (rc != ES_OK || !(i->parts & ES_PART_WORDS)) return finish_item(f, i, rc, &why, err);
     es_steps_begin(w, "transcribing");
     i->given = es_steps_now();
     i->file = (es_batch_file){
         .sound = es_sound_of(i->spool), .content = i->r.media.content, .to = &i->r.transcript, .kept = i->kept, .user = i};
-    if (es_hear_knows_speech(w->hear)) {
+    if (es_hear_knows_speech(&i->r)) {
         i->file.speech = i->r.who.speech ? i->r.who.speech : &nowhere;
         i->file.n_speech = i->r.who.n_speech;
     }
@@ -491,25 +514,12 @@ static int on_done(void *user, es_batch_file *file, int rc, const es_err *why, e
 {
     flow *f = user;
     item *i = file->user;
-    es_ingest_walk *w = f->w;
     double began = es_steps_now();
     es_err fault = *why;
 
     look_at(f, i);
     unlink_from(&f->given, i);
-    es_spool_close(i->spool); /* its room on the disk may be wanted */
-    i->spool = NULL;
-    if (rc == ES_OK) rc = es_steps_finish(w, &i->r, i->kept, &fault);
-    if (rc == ES_OK) {
-        double t = es_steps_now() - i->given;
-        w->at.speed = t > 0 ? (double)w->at.audio_ms / 1000 / t : 0;
-        count_part(f, i, 1);
-        es_steps_stored(w, &i->r);
-        if (w->cancelled) rc = es_fail(err, ES_ECANCELLED, "cancelled");
-    } else {
-        rc = fail_item(f, i, rc, &fault, err);
-    }
-    drop_item(f, i);
+    rc = finish_item(f, i, rc, &fault, err);
     f->aside += es_steps_now() - began;
     return rc;
 }

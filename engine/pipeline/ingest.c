@@ -4,6 +4,8 @@
  *     path ---- read ---> content hash             the name a recording has for ever, whatever its file is called
  *          ---- look up -> known? say so, next     unless it is to be computed again
  *          ---- claim --->                         other processes at work on the library take other recordings
+ *          ---- take ----> what is not made anew   of --again STAGE: from the library, see again.h; a step whose part of
+ *                                                  the result is there does nothing
  *          ---- decode --> spool of 16 kHz samples in the library's tmp folder: memory does not grow with length
  *          ---- hear ----> who speaks when         and where anyone does, see diarize.c
  *          ---- speech --> transcript              windows of at most 30 s through the model, see batch.c and
@@ -45,7 +47,7 @@ static int speech(es_ingest_walk *w, es_result *r, es_spool *spool, es_kept *kep
     es_transcribe_options o = w->job->speech;
     es_sound sound = es_sound_of(spool);
 
-    if (es_hear_knows_speech(w->hear)) {
+    if (es_hear_knows_speech(r)) {
         o.speech = r->who.speech ? r->who.speech : &nowhere;
         o.n_speech = r->who.n_speech;
     }
@@ -64,38 +66,43 @@ static void on_kept(void *user, const char *sentence)
 }
 
 /* st: the file as it was when its hash was taken. */
-static int compute(es_ingest_walk *w, es_result *r, const char *path, const es_media_info *st, es_err *err)
+static int decode(es_ingest_walk *w, es_spool **spool, es_result *r, const char *path, const es_media_info *st,
+                  es_err *err)
 {
     const es_ingest_job *job = w->job;
-    es_spool *spool = NULL;
-    es_kept *kept = NULL;
-    double t;
     int rc;
 
-    rc = es_steps_ready(w, err);
-    if (rc != ES_OK) return rc;
     es_steps_begin(w, "decoding");
-    rc = es_media_decode(&spool, &r->media, path, job->track, es_store_tmp(job->store), es_steps_on_decode, w, err);
+    rc = es_media_decode(spool, &r->media, path, job->track, es_store_tmp(job->store), es_steps_on_decode, w, err);
     w->tally.decode_seconds += es_steps_now() - w->at.stage_began;
-    if (rc != ES_OK) goto out;
-    rc = es_steps_unchanged(r, path, st, err);
-    if (rc != ES_OK) goto out;
+    if (rc == ES_OK) rc = es_steps_unchanged(r, path, st, err);
+    if (rc != ES_OK) return rc;
     w->at.audio_ms = r->media.duration_ms;
     es_steps_note_damage(w, &r->media);
+    return ES_OK;
+}
 
-    rc = es_steps_keep(w, &kept, r, spool, on_kept, w, err);
-    if (rc == ES_OK) rc = es_steps_hear(w, r, spool, kept, err);
-    if (rc != ES_OK) goto out;
+static int compute(es_ingest_walk *w, es_result *r, const char *path, const es_media_info *st, es_err *err)
+{
+    es_spool *spool = NULL;
+    es_kept *kept = NULL;
+    unsigned parts;
+    double t;
+    int rc = es_steps_take(w, r, &parts, path, err);
 
-    es_steps_begin(w, "listening");
-    w->at.listened = t = es_steps_now();
-    rc = speech(w, r, spool, kept, err);
-    t = es_steps_now() - t;
-    w->tally.speech_seconds += t;
-    if (rc != ES_OK) goto out;
-    w->at.speed = t > 0 ? (double)w->at.audio_ms / 1000 / t : 0;
-    rc = es_steps_finish(w, r, kept, err);
-out:
+    if (rc == ES_OK) rc = es_steps_ready(w, err);
+    if (rc == ES_OK && parts & ES_PARTS_OF_SOUND) rc = decode(w, &spool, r, path, st, err);
+    if (rc == ES_OK) rc = es_steps_keep(w, &kept, r, spool, on_kept, w, err);
+    if (rc == ES_OK) rc = es_steps_hear(w, r, parts, spool, kept, err);
+    if (rc == ES_OK && parts & ES_PART_WORDS) {
+        es_steps_begin(w, "listening");
+        w->at.listened = t = es_steps_now();
+        rc = speech(w, r, spool, kept, err);
+        t = es_steps_now() - t;
+        w->tally.speech_seconds += t;
+        w->at.speed = t > 0 ? (double)w->at.audio_ms / 1000 / t : 0;
+    }
+    if (rc == ES_OK) rc = es_steps_finish(w, r, parts, kept, err);
     es_kept_close(kept);
     es_spool_close(spool);
     return rc;
@@ -197,7 +204,8 @@ int es_ingest(const es_ingest_job *job, const char *const *paths, size_t n, es_i
     bool *put_off = NULL;
     int rc = check_speech(job, err);
 
-    if (rc == ES_OK) rc = es_hear_check(job->session, &job->hear, err);
+    if (rc == ES_OK) rc = es_hear_check(job->session, &job->hear, false, err);
+    if (rc == ES_OK) rc = es_again_check(job->session, &job->hear, job->again, err);
     for (size_t i = 0; i < n && rc == ES_OK; i++) rc = es_walk_add(&w.list, paths[i], stop_walk, &w, err);
     if (rc == ES_OK) {
         w.tally.files = w.list.n;

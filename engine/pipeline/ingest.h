@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "pipeline/again.h"
 #include "pipeline/words/batch.h"
 #include "pipeline/speakers/hear.h"
 #include "pipeline/search/meaning.h"
@@ -56,7 +57,7 @@ typedef struct es_ingest_job {
     es_transcribe_options speech;
     es_hear_options hear;
     int track;           /* from 0 */
-    bool again;          /* compute what is known once more */
+    unsigned again;      /* parts of what is known that are made once more, see again.h; 0: it stays as it is */
     double keep_seconds; /* between transactions of the journal: what an end at any moment costs; see kept.h */
     es_ingest_fn listen; /* may be NULL */
     void *user;

@@ -131,7 +131,9 @@ int es_steps_on_decode(void *user, const char *what, int64_t done, int64_t all)
 /* Where the share of transcription begins. */
 double es_steps_heard_share(const es_ingest_walk *w)
 {
-    bool finds = es_session_has(w->job->session, ES_STAGE_SEGMENTATION),
+    unsigned again = w->job->again;
+    bool kept = again && !(again & ES_PART_SPEAKERS),
+         finds = !kept && es_session_has(w->job->session, ES_STAGE_SEGMENTATION),
          tells = finds && w->hear && es_hear_tells_apart(w->hear);
 
     return SHARE_READ + SHARE_DECODE + (tells ? SHARE_HEAR : finds ? SHARE_HEAR * SHARE_FIND : 0);
@@ -147,11 +149,6 @@ static int on_hear(void *user, const char *what, int64_t done_ms, int64_t all_ms
     if (strcmp(w->at.stage, what)) es_steps_begin(w, what);
     at = finding ? find * at : hearing ? find + (SHARE_HEAR - find) * at : SHARE_HEAR;
     return es_steps_progress(w, before + at, finding && t > 0 ? (double)done_ms / 1000 / t : 0);
-}
-
-static void on_hear_note(void *user, const char *sentence)
-{
-    es_steps_tell(user, ES_INGEST_NOTE, 0, sentence);
 }
 
 /* The first pass over the sound counts as little as it costs; the speed is that of the second, which begins when the
@@ -317,6 +314,25 @@ void es_steps_note_damage(es_ingest_walk *w, const es_media_info *m)
     }
 }
 
+static void on_note(void *user, const char *sentence)
+{
+    es_steps_tell(user, ES_INGEST_NOTE, 0, sentence);
+}
+
+int es_steps_take(es_ingest_walk *w, es_result *r, unsigned *parts, const char *path, es_err *err)
+{
+    const es_ingest_job *job = w->job;
+    int rc;
+
+    *parts = job->again ? job->again : ES_PARTS_ALL;
+    rc = es_again_take(r, parts, job->store, job->session, w->settings, on_note, w, err);
+    if (rc != ES_OK || *parts & ES_PARTS_OF_SOUND) return rc; /* whoever decodes it says the rest */
+    w->at.audio_ms = r->media.duration_ms;
+    free(r->media.path);
+    r->media.path = realpath(path, NULL);
+    return ES_OK;
+}
+
 /* Knows who is enrolled from here on, and the library whose vectors will come. */
 static int hear_open(es_ingest_walk *w, es_err *err)
 {
@@ -335,8 +351,8 @@ int es_steps_keep(es_ingest_walk *w, es_kept **kept, const es_result *r, const e
     es_device_facts facts = {.name = "cpu"}; /* where every machine's bits are the same */
     es_kept_of of = {.content = r->media.content,
                      .track = r->media.track,
-                     .samples = es_spool_samples(spool),
-                     .settings = w->settings};
+                     .samples = spool ? es_spool_samples(spool) : 0,
+                     .settings = r->made.settings};
 
     if (es_device_backend(es_session_device(s)) != ES_CPU) es_device_describe(es_session_device(s), &facts);
     of.device = facts.name;
@@ -344,16 +360,31 @@ int es_steps_keep(es_ingest_walk *w, es_kept **kept, const es_result *r, const e
     return es_kept_open(kept, w->journal, &of, note, user, err);
 }
 
-int es_steps_hear(es_ingest_walk *w, es_result *r, es_spool *spool, es_kept *kept, es_err *err)
+static bool same_speech(const es_diarization *a, const es_diarization *b)
+{
+    bool same = a->n_speech == b->n_speech;
+
+    for (size_t i = 0; i < a->n_speech && same; i++)
+        same = a->speech[i].start_ms == b->speech[i].start_ms && a->speech[i].end_ms == b->speech[i].end_ms;
+    return same;
+}
+
+int es_steps_hear(es_ingest_walk *w, es_result *r, unsigned parts, es_spool *spool, es_kept *kept, es_err *err)
 {
     const es_diarize_options told = {
-        .progress = on_hear, .note = on_hear_note, .user = w, .times = &w->tally.heard, .kept = kept};
-    es_sound sound = es_sound_of(spool);
+        .progress = on_hear, .note = on_note, .user = w, .times = &w->tally.heard, .kept = kept};
+    es_diarization was = r->who; /* empty, but where words are kept: what they were heard in */
     double t = es_steps_now();
     int rc;
 
+    if (!(parts & ES_PART_SPEAKERS)) return ES_OK;
+    es_sound sound = es_sound_of(spool);
     w->at.listened = t;
+    r->who = (es_diarization){0};
     rc = es_hear_speakers(w->hear, r, &sound, &told, err);
+    if (rc == ES_OK && !(parts & ES_PART_WORDS) && !same_speech(&was, &r->who))
+        on_note(w, "speech is found elsewhere than when its words were heard; they stay (--again alone hears them anew)");
+    es_diarization_done(&was);
     w->tally.hear_seconds += es_steps_now() - t;
     return rc;
 }
@@ -388,12 +419,18 @@ int es_steps_unchanged(const es_result *r, const char *path, const es_media_info
     return ES_OK;
 }
 
-int es_steps_finish(es_ingest_walk *w, es_result *r, es_kept *kept, es_err *err)
+/* Who spoke is the library's where it was kept, and somebody still speaks. */
+static int put(es_store *s, const es_result *r, unsigned parts, es_err *err)
+{
+    if (parts == ES_PARTS_ALL) return es_store_put(s, r, err);
+    return es_store_put_again(s, r, !(parts & ES_PART_SPEAKERS) && r->who.n_speakers, err);
+}
+
+int es_steps_finish(es_ingest_walk *w, es_result *r, unsigned parts, es_kept *kept, es_err *err)
 {
     const es_ingest_job *job = w->job;
-    int rc;
+    int rc = parts & ES_PARTS_OF_SOUND ? es_hear_words(w->hear, r, err) : ES_OK;
 
-    rc = es_hear_words(w->hear, r, err);
     if (rc != ES_OK) return rc;
 
     es_steps_begin(w, "embedding");
@@ -403,14 +440,14 @@ int es_steps_finish(es_ingest_walk *w, es_result *r, es_kept *kept, es_err *err)
     if (rc != ES_OK) return rc;
 
     es_steps_begin(w, "storing");
-    r->made.settings = strdup(w->settings);
-    if (!r->made.settings) return es_fail(err, ES_ENOMEM, "not enough memory");
-    snprintf(r->made.by[ES_STAGE_ASR].name, sizeof r->made.by[ES_STAGE_ASR].name, "%s",
-             es_session_asr_name(job->session));
-    r->made.by[ES_STAGE_ASR].hash = es_session_asr_hash(job->session);
+    if (parts & ES_PART_WORDS) {
+        snprintf(r->made.by[ES_STAGE_ASR].name, sizeof r->made.by[ES_STAGE_ASR].name, "%s",
+                 es_session_asr_name(job->session));
+        r->made.by[ES_STAGE_ASR].hash = es_session_asr_hash(job->session);
+    }
     snprintf(r->made.program, sizeof r->made.program, "%s", ES_VERSION);
     if (w->cancelled) rc = es_fail(err, ES_ECANCELLED, "cancelled");
-    else es_kept_forget(kept), rc = es_store_put(job->store, r, err);
+    else es_kept_forget(kept), rc = put(job->store, r, parts, err);
     w->tally.store_seconds += es_steps_now() - w->at.stage_began;
     return rc;
 }

@@ -60,15 +60,18 @@ double es_steps_heard_share(const es_ingest_walk *w); /* where the share of tran
 int es_steps_identify(es_ingest_walk *w, es_media_info *info, const char *path, es_err *err);
 /* True when the recording is in the library and is to stay as it is; then it has been told. */
 bool es_steps_is_known(es_ingest_walk *w, const es_media_info *info, const char *path);
+/* What is to be made of a recording that is claimed, as a set of parts; the others are in r, from the library (again.h). */
+int es_steps_take(es_ingest_walk *w, es_result *r, unsigned *parts, const char *path, es_err *err);
 int es_steps_ready(es_ingest_walk *w, es_err *err);
 int es_steps_unchanged(const es_result *r, const char *path, const es_media_info *seen, es_err *err);
 void es_steps_note_damage(es_ingest_walk *w, const es_media_info *m);
-/* What is kept of the recording from here on, *kept being the caller's; note is told what an earlier run has done of it. */
+/* What is kept of the recording from here on, *kept being the caller's; note is told what an earlier run has done of it.
+ * spool: NULL where the sound is not needed. */
 int es_steps_keep(es_ingest_walk *w, es_kept **kept, const es_result *r, const es_spool *spool,
                   void (*note)(void *user, const char *sentence), void *user, es_err *err);
-int es_steps_hear(es_ingest_walk *w, es_result *r, es_spool *spool, es_kept *kept, es_err *err);
+int es_steps_hear(es_ingest_walk *w, es_result *r, unsigned parts, es_spool *spool, es_kept *kept, es_err *err);
 /* From the transcript to the library. */
-int es_steps_finish(es_ingest_walk *w, es_result *r, es_kept *kept, es_err *err);
+int es_steps_finish(es_ingest_walk *w, es_result *r, unsigned parts, es_kept *kept, es_err *err);
 void es_steps_stored(es_ingest_walk *w, const es_result *r); /* counts and tells it */
 
 /* What makes every other file fail, too. */

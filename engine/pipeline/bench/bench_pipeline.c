@@ -155,7 +155,7 @@ int es_bench_pipeline(es_session *session, const char *const *paths, size_t n, c
     *out = (es_figures){.joules = -1};
     es_figures_sign(out);
     name_models(out, session);
-    rc = es_hear_check(session, hear, err);
+    rc = es_hear_check(session, hear, false, err);
     snprintf(folder, sizeof folder, "%s/earshot-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (rc == ES_OK && !mkdtemp(folder))
         return es_fail(err, ES_EIO, "%s: the folder cannot be made: %s", es_printable(shown, sizeof shown, folder), strerror(errno));

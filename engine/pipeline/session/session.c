@@ -376,6 +376,11 @@ void es_session_close(es_session *s)
     free(s);
 }
 
+bool es_session_declined(const es_session *s, enum es_stage stage)
+{
+    return s->declined[stage];
+}
+
 bool es_session_has(const es_session *s, enum es_stage stage)
 {
     return s->maker[stage].name[0] != 0;

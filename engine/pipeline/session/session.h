@@ -44,6 +44,7 @@ int es_session_ready(es_session *s, es_err *err);
 
 /* ---- known once open ---- */
 bool es_session_has(const es_session *s, enum es_stage stage);
+bool es_session_declined(const es_session *s, enum es_stage stage); /* asked to be left out */
 /* The pack of a stage; its name is empty where the stage has none. Voices are known by the diarizer's network where there
  * is none of their own. */
 es_maker es_session_maker(const es_session *s, enum es_stage stage);

@@ -45,14 +45,15 @@ static es_diarize_options diarize_options(const es_session *s, const es_hear_opt
     return d;
 }
 
-int es_hear_check(const es_session *s, const es_hear_options *o, es_err *err)
+int es_hear_check(const es_session *s, const es_hear_options *o, bool must, es_err *err)
 {
     es_diarize_options d = diarize_options(s, o);
-    bool told = o->speakers.least || o->speakers.most || o->step_samples || (o->diarization && !is_none(o));
+    bool only_speech = is_none(o) && es_session_has(s, ES_STAGE_SEGMENTATION); /* asked for, and to be had */
+    bool told = (must && !only_speech) || o->speakers.least || o->speakers.most || o->step_samples || (o->diarization && !is_none(o));
 
     if (strcmp(d.configuration, "none")) return es_diarize_check(es_session_speaker_dims(s, ES_STAGE_DIARIZER), es_session_plda(s, NULL), &d, NULL, err);
     if (!told) return ES_OK;
-    if (is_none(o)) return es_fail(err, ES_EARG, "how speakers are told apart cannot be chosen where they are not to be");
+    if (is_none(o) && (!must || only_speech)) return es_fail(err, ES_EARG, "how speakers are told apart cannot be chosen where they are not to be");
     return es_fail(err, ES_ENOTFOUND, "speakers cannot be told apart: there is no pack that %s; see `earshot convert`",
                    es_session_has(s, ES_STAGE_SEGMENTATION) ? "knows voices (CAM++ or ResNet34)" : "finds who speaks when (segmentation-3.0)");
 }
@@ -69,6 +70,15 @@ void es_hear_settings(es_json_out *j, const es_session *s, const es_hear_options
     es_json_put_string(j, "speakers", speakers);
     es_json_put_number(j, "step", (o->step_samples ? o->step_samples : ES_RATE) / (double)ES_RATE);
     es_json_put_string(j, "fast_path", o->no_fast_path ? "off" : "auto");
+}
+
+bool es_hear_has_setting(const char *name)
+{
+    static const char *const names[] = {"diarization", "speakers", "step", "fast_path"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i])) return true;
+    return false;
 }
 
 int es_hear_open(es_hear **out, es_session *s, const es_hear_options *o, es_err *err)
@@ -108,9 +118,9 @@ void es_hear_close(es_hear *h)
     free(h);
 }
 
-bool es_hear_knows_speech(const es_hear *h)
+bool es_hear_knows_speech(const es_result *r)
 {
-    return h->segments;
+    return *r->made.by[ES_STAGE_SEGMENTATION].name;
 }
 
 bool es_hear_tells_apart(const es_hear *h)
@@ -175,5 +185,5 @@ static void hear_nobody(es_diarization *who)
 int es_hear_words(es_hear *h, es_result *r, es_err *err)
 {
     if (!r->transcript.n_segments && r->who.n_speakers) hear_nobody(&r->who);
-    return h->diarizes ? es_attribute(&r->transcript, &r->who, es_session_bpe(h->session), err) : ES_OK;
+    return es_attribute(&r->transcript, &r->who, es_session_bpe(h->session), err);
 }

@@ -22,10 +22,12 @@ typedef struct es_hear_options {
     const es_people *people;   /* who is enrolled; borrowed until es_hear_close(). NULL: nobody */
 } es_hear_options;
 
-/* Refuses before the first recording what cannot be done with a session's packs; it need not be ready. */
-int es_hear_check(const es_session *s, const es_hear_options *o, es_err *err);
+/* Refuses before the first recording what cannot be done with a session's packs; it need not be ready. must: speakers are
+ * asked for, and packs that tell nobody apart will not do. */
+int es_hear_check(const es_session *s, const es_hear_options *o, bool must, es_err *err);
 /* Adds what can change a result to settings: "diarization", "speakers", "step" and "fast_path". */
 void es_hear_settings(es_json_out *j, const es_session *s, const es_hear_options *o);
+bool es_hear_has_setting(const char *name); /* is one of these */
 
 typedef struct es_hear es_hear;
 
@@ -36,7 +38,7 @@ void es_hear_close(es_hear *h); /* accepts NULL */
 /* Fills r->who, which must be empty, and r->made of the stages that ran. progress, note, user and times as in diarize.h. */
 int es_hear_speakers(es_hear *h, es_result *r, const es_sound *sound, const es_diarize_options *told, es_err *err);
 /* True where r->who says where there is speech: then it gates transcription. */
-bool es_hear_knows_speech(const es_hear *h);
+bool es_hear_knows_speech(const es_result *r);
 bool es_hear_tells_apart(const es_hear *h);
 /* Where there are no words in the whole recording nobody speaks: r->who keeps only where speech was looked for. */
 int es_hear_words(es_hear *h, es_result *r, es_err *err);
