@@ -23,7 +23,8 @@ int cli_run_ingest(const cli_settings *s)
     cli_speech_options(&speech, s);
     options.speech = &speech;
     options.track = (int)s->track;
-    options.again = s->again;
+    options.again = s->again != NULL;
+    options.again_stage = s->again && *s->again ? s->again : NULL;
     options.summary = cli_follow_sum;
     options.keep_seconds = s->keep;
     cli_signals_catch();

@@ -144,8 +144,10 @@ const cli_option cli_options[] = {
     [OPT_TO_RTTM] = {"output", 'o', CLI_FILE, "FILE", NULL, AT(output), 0, 0, "Where the turns of `bench diarize` go, as RTTM.", false},
     [OPT_TRACK] = {"track", 0, CLI_INT, "N", NULL, AT(track), 0, 1000,
                    "The audio stream to take, counted from 0, which is the default.", false},
-    [OPT_AGAIN] = {"again", 0, CLI_FLAG, NULL, NULL, AT(again), 0, 0,
-                   "Compute recordings once more that the library already holds, and replace what it has.", false},
+    [OPT_AGAIN] = {"again", 0, CLI_CHOICE, "[words|speakers|meaning]", "words|speakers|meaning", AT(again), 0, 0,
+                   "Compute recordings once more that the library already holds, and replace what it has: everything, or one "
+                   "stage. words: what is said; who speaks is kept. speakers: who speaks when; the words are kept, and given to "
+                   "them anew. meaning: passages and their vectors, from what is kept. A file called words is ./words.", true},
     [OPT_KEEP] = {"keep", 0, CLI_NUMBER, "SECONDS", NULL, AT(keep), 0, 0,
                   "How much work inside a recording a kill or a power cut may cost: what is done of it is kept that often, and the "
                   "next ingest goes on from there. 2 by default; 0 keeps every step.", false},
@@ -302,10 +304,13 @@ const cli_command cli_commands[] = {
      "name.\n\n"
      "With a segmentation pack windows without speech never reach the speech model; with one that knows voices, too, each "
      "word gets its speaker.\n\n"
+     "With --again and a stage the rest is taken from the library, with what it was made with; the sound is read where the stage "
+     "needs it, which meaning does not. Whose a word is, passages and vectors follow from words and speakers, and are made anew "
+     "with either. A recording that is not in the library yet is taken in whole.\n\n"
      "A file that fails does not stop the others; the last lines name it. However it ends - Ctrl-C, a kill, a full disk, a "
      "power cut - what is done is in the library, the recordings at work are not, and the next ingest goes on inside them "
      "where this one was: the library becomes the one that an undisturbed run makes.\n\n" JSON_LINES,
-     "earshot ingest talk.mp4\nearshot ingest --language en ~/Videos", cli_run_ingest},
+     "earshot ingest talk.mp4\nearshot ingest --language en ~/Videos\nearshot ingest --again speakers --speakers 2 talk.mp4", cli_run_ingest},
     {"watch", "FOLDER...", 1, -1, "folder", BIT(OPT_LIBRARY) | ENGINE | SPEECH | BIT(OPT_BATCH_SIZE) | BIT(OPT_TRACK) | BIT(OPT_KEEP) |
          BIT(OPT_SETTLE) | BIT(OPT_POLL) | BIT(OPT_JSON_LINES) | TALK,
      "ingest what arrives in folders, until stopped",

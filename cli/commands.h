@@ -35,6 +35,7 @@ typedef struct cli_settings {
     const char *verify; /* a pack */
     const char *mode, *speaker, *in, *after, *before, *lang;
     const char *words, *seek; /* "on" | "off", "timestamps" | "words" */
+    const char *again;        /* a stage; "" all of them; NULL: what is known stays */
     uint64_t budget;
     const char *diarization, *speakers, *uem;
     const char *fast_path; /* "auto" | "off" */
@@ -44,7 +45,7 @@ typedef struct cli_settings {
     double collar;
     int64_t threads, batch_size, track, max_line_width, max_lines, limit;
     int64_t settle;
-    bool json_lines, poll, again, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
+    bool json_lines, poll, ids, min, query, sequential, vtt_words, text, man, json, quiet, verbose, help;
     const char *const *args; /* what is not an option */
     int n_args;
     cli_origin origin[CLI_MOST_OPTIONS]; /* of each option */
@@ -74,7 +75,8 @@ typedef struct cli_option {
     size_t offset;       /* of its member in cli_settings */
     int64_t least, most; /* CLI_INT */
     const char *help;    /* one or two sentences */
-    bool bare;           /* may stand without its value, before another option or at the end: then it is "" */
+    bool bare;           /* may stand without its value: then it is "". A choice takes the next word where that is one of
+                          * choices, any other kind where it is no option */
 } cli_option;
 
 typedef struct cli_command {

@@ -199,7 +199,7 @@ static void bash(FILE *f)
             if (o->kind == CLI_CHOICE) {
                 fputs(") COMPREPLY=($(compgen -W '", f);
                 for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
-                fputs("' -- \"$word\")); return ;;\n", f);
+                fprintf(f, "' -- \"$word\"))%s ;;\n", o->bare ? "" : "; return"); /* bare: or whatever comes next */
             } else if (o->kind == CLI_FOLDER) {
                 fputs(") COMPREPLY=($(compgen -d -- \"$word\")); return ;;\n", f);
             } else if (o->kind == CLI_FILE) {
@@ -218,10 +218,10 @@ static void bash(FILE *f)
     }
     fputs("    esac\n"
           "    case $word in\n"
-          "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")); return ;;\n"
+          "    -*) COMPREPLY+=($(compgen -W \"$options\" -- \"$word\")); return ;;\n"
           "    esac\n"
           "    case $wants in\n"
-          "    file|recording) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+          "    file|recording) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -f -- \"$word\")) ;;\n"
           "    folder) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- \"$word\")) ;;\n"
           "    shell) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$word\")) ;;\n"
           "    command) COMPREPLY=($(compgen -W '",
@@ -267,7 +267,7 @@ static void zsh(FILE *f)
             zsh_text(f, o->help);
             fputc(']', f);
             if (o->kind == CLI_CHOICE) {
-                fprintf(f, ":%s:(", o->name);
+                fprintf(f, "%s:%s:(", o->bare ? ":" : "", o->name);
                 for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
                 fputc(')', f);
             } else if (o->kind != CLI_FLAG) {
@@ -314,13 +314,18 @@ static void fish(FILE *f)
             fprintf(f, "complete -c earshot -n '__fish_seen_subcommand_from %s' -l %s", c->name, o->name);
             if (o->letter) fprintf(f, " -s %c", o->letter);
             if (o->kind == CLI_FILE || o->kind == CLI_FOLDER) fputs(" -r -F", f);
-            else if (o->kind == CLI_CHOICE) {
+            else if (o->kind == CLI_CHOICE && !o->bare) {
                 fputs(" -x -a '", f);
                 for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
                 fputc('\'', f);
             } else if (o->kind != CLI_FLAG && !o->bare) fputs(" -x", f);
             fputs(" -d '", f);
             fish_text(f, o->help);
+            fputs("'\n", f);
+            if (o->kind != CLI_CHOICE || !o->bare) continue; /* a value that may be left out is a word of its own to fish */
+            fprintf(f, "complete -c earshot -n '__fish_seen_subcommand_from %s; and contains -- --%s (commandline -opc)[-1]' -a '",
+                    c->name, o->name);
+            for (const char *p = o->choices; *p; p++) fputc(*p == '|' ? ' ' : *p, f);
             fputs("'\n", f);
         }
         if (!strcmp(wants, "file") || !strcmp(wants, "recording") || !strcmp(wants, "folder"))

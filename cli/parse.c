@@ -2,7 +2,8 @@
  * parse.c - words of the command line into settings, by the table of commands.c.
  *
  * Words are taken as GNU programs take them: --name VALUE, --name=VALUE, -x VALUE, -xVALUE, letters without values
- * joined (-qv), options and arguments in any order, `--` before arguments that begin with a dash.
+ * joined (-qv), options and arguments in any order, `--` before arguments that begin with a dash. An option that may stand
+ * without its value (--again) takes the next word for it only where that can be one.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -111,6 +112,12 @@ int cli_option_set(cli_settings *s, const cli_option *o, const char *shown, cons
     return -1;
 }
 
+/* Whether the word behind an option that may stand alone is its value. */
+static bool may_be_value(const cli_option *o, const char *word)
+{
+    return o->kind == CLI_CHOICE ? choice_holds(o->choices, word) : word[0] != '-';
+}
+
 static int unknown(const cli_command *c, const char *word)
 {
     cli_say("%s has no option %s; see `earshot help %s`", c->name, cli_quoted(word), c->name);
@@ -158,7 +165,7 @@ int cli_parse(cli_settings *s, const cli_command *c, int n, char **words, const 
             snprintf(shown, sizeof shown, "-%c", o->letter);
             if (o->kind != CLI_FLAG && p[1]) value = p + 1;
         }
-        if (o->bare && !value && (i + 1 >= n || words[i + 1][0] == '-')) {
+        if (o->bare && !value && !(i + 1 < n && may_be_value(o, words[i + 1]))) {
             *(const char **)(void *)((char *)s + o->offset) = "";
             s->origin[o - cli_options].from = CLI_FROM_OPTION;
             continue;

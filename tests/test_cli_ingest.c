@@ -167,6 +167,43 @@ static void test_side_by_side(void)
     EXPECT(0, "windows was sequential, now batched", NULL, INGEST, at(name[0]));
 }
 
+/* ---- --again, with and without a stage ---- */
+
+static void test_again(void)
+{
+    setup();
+    wav("talk.wav", NOISE, 2, 16000, 1);
+    wav("words", NOISE, 1, 16000, 1);
+    wav("word", NOISE, 1.5, 16000, 1);
+    EXPECT(0, "of sound", "it is not in the library yet: everything is made", INGEST, "--again", "words", at("talk.wav"));
+    EXPECT(0, "of sound", NULL, INGEST, at("talk.wav"), "--again=words");
+    EXPECT(0, "known\n", NULL, INGEST, at("talk.wav"));
+    /* What is no stage is a file, and so is one behind a folder, or behind a stage. */
+    LINE(0, "./words: ", NULL, "earshot ingest -L lib --models models --device cpu --temperature 0 --again ./words");
+    LINE(0, "word: ", NULL, "earshot ingest -L lib --models models --device cpu --temperature 0 --again word");
+    LINE(0, "words: ", NULL, "earshot ingest -L lib --models models --device cpu --temperature 0 --again words words");
+    LINE(2, NULL, "ingest needs PATH", "earshot ingest -L lib --models models --again words");
+    EXPECT(2, NULL, "--again takes words|speakers|meaning, not word", INGEST, "--again=word", at("talk.wav"));
+    EXPECT(2, NULL, "--again takes words|speakers|meaning", INGEST, "--again=", at("talk.wav"));
+    /* The last one counts; alone it is everything. */
+    EXPECT(0, "of sound", NULL, INGEST, "--again", "speakers", "--again", at("talk.wav"));
+    /* Stages without a pack. */
+    ended before = RUN("show", "-L", at("lib"), at("talk.wav"), "--json");
+    ended e = RUN(INGEST, "--again", "speakers", at("talk.wav"));
+    CHECK(e.code != 0 && strstr(e.err, "there is no pack that finds who speaks when"), "%d: %s", e.code, e.err);
+    ended_done(&e);
+    e = RUN(INGEST, "--again", "meaning", at("talk.wav"));
+    CHECK(e.code != 0 && strstr(e.err, "there is no pack of a text encoder"), "%d: %s", e.code, e.err);
+    ended_done(&e);
+    EXPECT(0, "of sound", NULL, INGEST, "--again", "meaning", "--embedder", "none", at("talk.wav"));
+    ended after = RUN("show", "-L", at("lib"), at("talk.wav"), "--json");
+    CHECK(!strcmp(before.out, after.out), "%s, before %s", after.out, before.out);
+    ENDED(&before, 0, NULL, NULL);
+    ENDED(&after, 0, NULL, NULL);
+    check_whole(at("lib"));
+    EXPECT(0, "--again [words|speakers|meaning]", NULL, "help", "ingest");
+}
+
 int main(int argc, char **argv)
 {
     static const es_test tests[] = {
@@ -176,6 +213,7 @@ int main(int argc, char **argv)
         {"odd_names", test_odd_names},
         {"folders", test_folders},
         {"side_by_side", test_side_by_side},
+        {"again", test_again},
     };
 
     return es_test_main(argc, argv, tests, (int)(sizeof tests / sizeof tests[0]));
