@@ -36,6 +36,21 @@ static __device__ __forceinline__ uint32_t es_pair(float a, float b, const __nv_
     return (__float_as_uint(__bfloat162float(__float2bfloat16_rn(a))) >> 16) |
            (__float_as_uint(__bfloat162float(__float2bfloat16_rn(b))) & 0xFFFF0000u);
 }
+/* The same for numbers from 0 to 1, which need no bound: one instruction. */
+static __device__ __forceinline__ uint32_t es_pair_of_shares(float a, float b, const __half *)
+{
+    __half2 h = __floats2half2_rn(a, b);
+    uint32_t r;
+    memcpy(&r, &h, sizeof r);
+    return r;
+}
+static __device__ __forceinline__ uint32_t es_pair_of_shares(float a, float b, const __nv_bfloat16 *)
+{
+    __nv_bfloat162 h = __floats2bfloat162_rn(a, b);
+    uint32_t r;
+    memcpy(&r, &h, sizeof r);
+    return r;
+}
 #ifdef ES_SIMT
 static __device__ __forceinline__ bool es_is_bfloat(const __half *)
 {
@@ -45,7 +60,8 @@ static __device__ __forceinline__ bool es_is_bfloat(const __nv_bfloat16 *)
 {
     return true;
 }
-#define es_mma(c, a, b, type) es_mma_any(c, a, b, sizeof(type) == 2 && es_is_bfloat((const type *)nullptr), __LINE__)
+#define es_mma(c, a, b, type) es_mma_any(c, a, b, es_is_bfloat((const type *)nullptr), __LINE__)
+#define es_mma_from_zero(c, a, b, type) es_mma_first(c, a, b, es_is_bfloat((const type *)nullptr), __LINE__)
 #else
 static __device__ __forceinline__ void es_mma_typed(float *c, const uint32_t *a, const uint32_t *b, const __half *)
 {
@@ -55,7 +71,16 @@ static __device__ __forceinline__ void es_mma_typed(float *c, const uint32_t *a,
 {
     es_mma_bf16(c, a, b);
 }
+static __device__ __forceinline__ void es_mma_first_typed(float *c, const uint32_t *a, const uint32_t *b, const __half *)
+{
+    es_mma_first_f16(c, a, b);
+}
+static __device__ __forceinline__ void es_mma_first_typed(float *c, const uint32_t *a, const uint32_t *b, const __nv_bfloat16 *)
+{
+    es_mma_first_bf16(c, a, b);
+}
 #define es_mma(c, a, b, type) es_mma_typed(c, a, b, (const type *)0)
+#define es_mma_from_zero(c, a, b, type) es_mma_first_typed(c, a, b, (const type *)0)
 #endif
 /* Where unit u (8 values) of row r of a [rows, D] tile lies. */
 template <int D> static __device__ __forceinline__ int tile_at(int r, int u)
@@ -63,18 +88,19 @@ template <int D> static __device__ __forceinline__ int tile_at(int r, int u)
     return r * D + ((u ^ (r & 7)) << 3);
 }
 
-/* Rows first .. first+n-1 (zeros past end) of a head into a tile. */
-template <class T, int D, int THREADS>
-static __device__ __forceinline__ void load_tile(T *tile, const T *from, int ld, int first, int end, int n)
+/* N rows from row `first` of x on (zeros from row `end` on) into a tile: the head that begins at a column. */
+template <class T, int D, int THREADS, int N>
+static __device__ __forceinline__ void load_tile(T *tile, const T *x, int ld, int column, int first, int end)
 {
     enum { UNITS = D / 8, STEP = THREADS / UNITS };
     int u = (int)threadIdx.x % UNITS, r = (int)threadIdx.x / UNITS;
 
-    from += (size_t)u * 8;
+    first += r;
+    column += u * 8;
     ES_UNROLL
-    for (; r < n; r += STEP) {
-        bool in = first + r < end;
-        es_cp_async16(tile + tile_at<D>(r, u), from + (size_t)(in ? first + r : first) * (size_t)ld, in);
+    for (int i = 0; i < N; i += STEP) {
+        bool in = first + i < end;
+        es_cp_async16(tile + tile_at<D>(r + i, u), in ? x + ((size_t)(first + i) * (size_t)ld + (size_t)column) : x, in);
     }
 }
 
@@ -91,15 +117,18 @@ static __global__ void __launch_bounds__(WARPS * 32)
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
 
     if (q0 >= len) return;
-    const T *qh = q + (size_t)first * (size_t)ldq + (size_t)h * D;
-    const T *kh = k + (size_t)first * (size_t)ldk + (size_t)(h * Hkv / H) * D;
-    const T *vh = v + (size_t)first * (size_t)ldv + (size_t)(h * Hkv / H) * D;
-    int seen = causal ? min(len, q0 + ROWS) : len, tiles = (seen + KEYS - 1) / KEYS;
+    int column = h * Hkv / H * D; /* of the keys' and values' head */
+    int seen = causal ? min(len, q0 + ROWS) : len; /* keys that any row of the block sees */
 
-    load_tile<T, D, THREADS>(qs, qh, ldq, q0, len, ROWS);
-    load_tile<T, D, THREADS>(ks, kh, ldk, 0, len, KEYS);
-    load_tile<T, D, THREADS>(vs, vh, ldv, 0, len, KEYS);
+    load_tile<T, D, THREADS, ROWS>(qs, q, ldq, h * D, first + q0, first + len);
+    load_tile<T, D, THREADS, KEYS>(ks, k, ldk, column, first, first + seen);
+    load_tile<T, D, THREADS, KEYS>(vs, v, ldv, column, first, first + seen);
     es_cp_async_commit();
+
+    /* Where a lane finds its first units of a tile's first rows. Rows 8 apart are swizzled alike, and the swizzle of unit u + n,
+     * where u and n have no bit in common, is that of u with the bits of n turned. */
+    int k_at = tile_at<D>(lane % 8, lane / 8), v_at = tile_at<D>(lane % 16, lane / 16),
+        q_at = tile_at<D>(warp * 16 + lane % 16, lane / 16);
 
     uint32_t qa[STEPS][4];
     float o[BLOCKS][4], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
@@ -108,45 +137,40 @@ static __global__ void __launch_bounds__(WARPS * 32)
         ES_UNROLL
         for (int e = 0; e < 4; e++) o[n][e] = 0;
     }
-    for (int j = 0; j < tiles; j++) {
-        const T *kt = ks + (j % 2) * KEYS * D, *vt = vs + (j % 2) * KEYS * D;
-        if (j + 1 < tiles) {
-            load_tile<T, D, THREADS>(ks + ((j + 1) % 2) * KEYS * D, kh, ldk, (j + 1) * KEYS, len, KEYS);
-            load_tile<T, D, THREADS>(vs + ((j + 1) % 2) * KEYS * D, vh, ldv, (j + 1) * KEYS, len, KEYS);
+    for (int j = 0; j * KEYS < seen; j++) {
+        const T *kt = ks + (j % 2) * KEYS * D, *vt = kt + 2 * KEYS * D;
+        if ((j + 1) * KEYS < seen) {
+            load_tile<T, D, THREADS, KEYS>(ks + ((j + 1) % 2) * KEYS * D, k, ldk, column, first + (j + 1) * KEYS, first + seen);
+            load_tile<T, D, THREADS, KEYS>(vs + ((j + 1) % 2) * KEYS * D, v, ldv, column, first + (j + 1) * KEYS, first + seen);
         }
         es_cp_async_commit();
         es_cp_async_wait(1);
         ES_SYNC();
         if (j == 0) {
             ES_UNROLL
-            for (int i = 0; i < STEPS; i++)
-                es_ldmatrix_x4(qa[i], qs + tile_at<D>(warp * 16 + lane % 16, 2 * i + lane / 16));
+            for (int i = 0; i < STEPS; i++) es_ldmatrix_x4(qa[i], qs + (q_at ^ i * 16));
         }
         /* scores of 16 rows against 64 keys */
         float c[KEY_BLOCKS][4];
-        ES_UNROLL
-        for (int n = 0; n < KEY_BLOCKS; n++) {
-            ES_UNROLL
-            for (int e = 0; e < 4; e++) c[n][e] = 0;
-        }
         ES_UNROLL
         for (int i = 0; i < STEPS; i += 2) {
             ES_UNROLL
             for (int n = 0; n < KEY_BLOCKS; n++) {
                 uint32_t b[4];
-                es_ldmatrix_x4(b, kt + tile_at<D>(n * 8 + lane % 8, 2 * i + lane / 8));
-                es_mma(c[n], qa[i], b, T);
+                es_ldmatrix_x4(b, kt + ((k_at ^ i * 16) + n * 8 * D));
+                if (i == 0) es_mma_from_zero(c[n], qa[i], b, T);
+                else es_mma(c[n], qa[i], b, T);
                 es_mma(c[n], qa[i + 1], b + 2, T);
             }
         }
         /* Only tiles at the end of the sequence or on the diagonal hide anything. */
-        if ((j + 1) * KEYS > len || (causal && (j + 1) * KEYS > q0 + warp * 16)) {
+        if ((j + 1) * KEYS > seen || (causal && (j + 1) * KEYS > q0 + warp * 16)) {
             ES_UNROLL
             for (int n = 0; n < KEY_BLOCKS; n++) {
                 ES_UNROLL
                 for (int e = 0; e < 4; e++) {
                     int key = j * KEYS + n * 8 + 2 * t + e % 2, row = q0 + warp * 16 + g + (e / 2) * 8;
-                    if (key >= len || (causal && key > row)) c[n][e] = -INFINITY;
+                    if (key >= seen || (causal && key > row)) c[n][e] = -INFINITY;
                 }
             }
         }
@@ -158,7 +182,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
             high = fmaxf(high, ES_SHFL_XOR(high, 1));
             high = fmaxf(high, ES_SHFL_XOR(high, 2));
             /* A row that has seen no key yet keeps everything at zero. */
-            float shift = high == -INFINITY ? 0 : high * scale2, shrink = exp2f(fmaf(top[r], scale2, -shift));
+            float shift = high == -INFINITY ? 0 : high * scale2, shrink = es_exp2(fmaf(top[r], scale2, -shift));
             top[r] = high;
             sum[r] *= shrink;
             ES_UNROLL
@@ -170,7 +194,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
             for (int n = 0; n < KEY_BLOCKS; n++) {
                 ES_UNROLL
                 for (int e = 2 * r; e < 2 * r + 2; e++) {
-                    c[n][e] = exp2f(fmaf(c[n][e], scale2, -shift));
+                    c[n][e] = es_exp2(fmaf(c[n][e], scale2, -shift));
                     sum[r] += c[n][e];
                 }
             }
@@ -178,13 +202,14 @@ static __global__ void __launch_bounds__(WARPS * 32)
         /* their probabilities times the values */
         ES_UNROLL
         for (int i = 0; i < KEYS / 16; i++) {
-            uint32_t a[4] = {es_pair(c[2 * i][0], c[2 * i][1], (const T *)0), es_pair(c[2 * i][2], c[2 * i][3], (const T *)0),
-                             es_pair(c[2 * i + 1][0], c[2 * i + 1][1], (const T *)0),
-                             es_pair(c[2 * i + 1][2], c[2 * i + 1][3], (const T *)0)};
+            uint32_t a[4] = {es_pair_of_shares(c[2 * i][0], c[2 * i][1], (const T *)0),
+                             es_pair_of_shares(c[2 * i][2], c[2 * i][3], (const T *)0),
+                             es_pair_of_shares(c[2 * i + 1][0], c[2 * i + 1][1], (const T *)0),
+                             es_pair_of_shares(c[2 * i + 1][2], c[2 * i + 1][3], (const T *)0)};
             ES_UNROLL
             for (int n = 0; n < BLOCKS; n += 2) {
                 uint32_t b[4];
-                es_ldmatrix_x4_trans(b, vt + tile_at<D>(i * 16 + lane % 16, n + lane / 16));
+                es_ldmatrix_x4_trans(b, vt + ((v_at ^ n * 8) + i * 16 * D));
                 es_mma(o[n], a, b, T);
                 es_mma(o[n + 1], a, b + 2, T);
             }

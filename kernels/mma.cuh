@@ -105,12 +105,21 @@ static inline void es_ldmatrix_any(uint32_t *r, int n, const void *row, int tran
     simt::collective("ldmatrix", es_ldmatrix_twin, &in, sizeof in, r, 4 * static_cast<size_t>(n), __FILE__, line);
 }
 
+static inline void es_mma_first(float *c, const uint32_t *a, const uint32_t *b, int bf16, int line)
+{
+    c[0] = c[1] = c[2] = c[3] = 0;
+    es_mma_any(c, a, b, bf16, line);
+}
+
 #define es_mma_f16(c, a, b)        es_mma_any(c, a, b, 0, __LINE__)
 #define es_mma_bf16(c, a, b)       es_mma_any(c, a, b, 1, __LINE__)
+#define es_mma_first_f16(c, a, b)  es_mma_first(c, a, b, 0, __LINE__)
+#define es_mma_first_bf16(c, a, b) es_mma_first(c, a, b, 1, __LINE__)
 #define es_ldmatrix_x2(r, p)       es_ldmatrix_any(r, 2, p, 0, __LINE__)
 #define es_ldmatrix_x4(r, p)       es_ldmatrix_any(r, 4, p, 0, __LINE__)
 #define es_ldmatrix_x2_trans(r, p) es_ldmatrix_any(r, 2, p, 1, __LINE__)
 #define es_ldmatrix_x4_trans(r, p) es_ldmatrix_any(r, 4, p, 1, __LINE__)
+#define es_exp2(v)                 exp2f(v)
 #define es_cp_async16(to, from, valid) simt::async_copy(to, from, 16, (valid) ? 16 : 0)
 #define es_cp_async_commit()       simt::async_commit()
 #define es_cp_async_wait(left)     simt::async_wait(left)
@@ -135,6 +144,20 @@ static __device__ __forceinline__ void es_mma_bf16(float *c, const uint32_t *a, 
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* c = a b: the first of a chain, which need not be set to zero before. */
+static __device__ __forceinline__ void es_mma_first_f16(float *c, const uint32_t *a, const uint32_t *b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};\n"
+                 : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(0.0f));
+}
+static __device__ __forceinline__ void es_mma_first_bf16(float *c, const uint32_t *a, const uint32_t *b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};\n"
+                 : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(0.0f));
 }
 
 /* Lanes 8j .. 8j+7 give the row addresses (16 bytes each, aligned) of the 8 x 8 matrix j; lane i gets two elements. */
@@ -165,6 +188,15 @@ static __device__ __forceinline__ void es_ldmatrix_x4_trans(uint32_t *r, const v
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(es_shared_address(row))
                  : "memory");
+}
+
+/* 2^v, what is subnormal zero: exp2f() spends three instructions more on those. */
+static __device__ __forceinline__ float es_exp2(float v)
+{
+    float r;
+
+    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(r) : "f"(v));
+    return r;
 }
 
 /* 16 bytes from global to shared memory; zeros when not valid (from must still be an address of the tensor). */
