@@ -23,6 +23,7 @@ static __device__ __forceinline__ void describe_row(int r, size_t first, size_t 
                                                     int bands, es_taps k, int *start, int *frames, int *time, int *band)
 {
     start[r] = -1;
+    frames[r] = time[r] = band[r] = 0;
     if (first + (size_t)r >= live) return;
     int row = (int)((first + (size_t)r) / (size_t)bands), s = piece_of(to, S, row);
     start[r] = from[s];
@@ -102,28 +103,43 @@ static __device__ __forceinline__ void multiply(float *c, const uint32_t *a, con
     es_mma_bf16(c, a, b);
 }
 
-/* Inputs i .. i + 31 of the block's rows and of its outputs' weights on their way to a stage. */
-template <class T, int N>
-static __device__ __forceinline__ void fetch(T *as, T *bs, const T *x, const T *w, int i, int I, int o0, int O, int F, es_taps k,
-                                             const int *start, const int *frames, const int *time, const int *band)
+/* What a thread fetches: the same 8 inputs of a slice in RUNS rows of x and one of the weights. Where those 8 lie - channel, tap
+ * in time, frame and band from those of the first tap - is kept up from slice to slice by adding, and what a row is by itself
+ * stands in registers: a slice costs no division and no look into shared memory. */
+enum { UNITS = K / 8, RUN = THREADS / UNITS, RUNS = M / RUN };
+
+template <class T> struct gathering {
+    const T *x[RUNS], *w; /* the rows' pieces; the row of weights, NULL where there is none */
+    int frames[RUNS], time[RUNS], band[RUNS];
+    int at, c, j, t, f;
+};
+
+template <class T> static __device__ __forceinline__ void settle(gathering<T> *p, const es_taps &k)
 {
-    for (int u = (int)threadIdx.x; u < M * (K / 8); u += THREADS) {
-        int r = u / (K / 8), part = u % (K / 8) * 8, at = i + part;
-        const T *from = x;
-        bool in = at < I && start[r] >= 0;
-        if (in) {
-            int tap = at / k.C, t = time[r] + tap % k.Kt * k.dilation, f = band[r] + tap / k.Kt;
-            if (k.reflect) t = t < 0 ? -t : t < frames[r] ? t : 2 * (frames[r] - 1) - t;
-            in = t >= 0 && t < frames[r] && f >= 0 && f < F;
-            if (in) from = x + ((size_t)(start[r] + t) * (size_t)F + (size_t)f) * (size_t)k.C + at % k.C;
-        }
-        es_cp_async16(as + r * LD + part, from, in);
+    while (p->c >= k.C) {
+        p->c -= k.C;
+        p->t += k.dilation;
+        if (++p->j == k.Kt) p->j = p->t = 0, p->f++;
     }
-    for (int u = (int)threadIdx.x; u < N * (K / 8); u += THREADS) {
-        int o = u / (K / 8), part = u % (K / 8) * 8, at = i + part;
-        bool in = at < I && o0 + o < O;
-        es_cp_async16(bs + o * LD + part, in ? w + (size_t)(o0 + o) * (size_t)I + at : w, in);
+}
+
+/* The next slice on its way to a stage; a piece has less than 2^31 values. */
+template <class T, int N>
+static __device__ __forceinline__ void fetch(T *as, T *bs, const T *x, gathering<T> *p, int I, int F, const es_taps &k)
+{
+    int part = (int)threadIdx.x % UNITS * 8, r = (int)threadIdx.x / UNITS;
+
+    ES_UNROLL
+    for (int e = 0; e < RUNS; e++) {
+        int t = p->time[e] + p->t, f = p->band[e] + p->f, n = p->frames[e], mirrored = t < 0 ? -t : t < n ? t : 2 * (n - 1) - t;
+        t = k.reflect ? mirrored : t;
+        bool in = p->at < I && (unsigned)t < (unsigned)n && (unsigned)f < (unsigned)F;
+        es_cp_async16(as + (r + RUN * e) * LD + part, in ? p->x[e] + ((t * F + f) * k.C + p->c) : x, in);
     }
+    if (N >= RUN || r < N) es_cp_async16(bs + r * LD + part, p->w && p->at < I ? p->w + p->at : x, p->w && p->at < I);
+    p->at += K;
+    p->c += K;
+    settle(p, k);
 }
 
 template <class T, int N>
@@ -147,15 +163,27 @@ static __global__ void conv_tiles(T *y, const T *x, const T *w, int O, int I, co
     for (int i = 0; i < TILES * 16; i++) sum[i / 16][i / 4 % 4][i % 4] = 0;
     if (tid < M) describe_row(tid, first, live, from, to, S, bands, k, start, frames, time, band);
     ES_SYNC();
+    gathering<T> p = {};
+    p.at = p.c = tid % UNITS * 8;
+    settle(&p, k);
+    ES_UNROLL
+    for (int e = 0; e < RUNS; e++) {
+        int r = tid / UNITS + RUN * e;
+        p.x[e] = x + (size_t)max(start[r], 0) * (size_t)F * (size_t)k.C;
+        p.frames[e] = frames[r];
+        p.time[e] = time[r];
+        p.band[e] = band[r];
+    }
+    if (tid / UNITS < N && o0 + tid / UNITS < O) p.w = w + (size_t)(o0 + tid / UNITS) * (size_t)I;
     for (int s = 0; s < STAGES - 1; s++) {
-        if (s < slices) fetch<T, N>(as + s * M * LD, bs + s * N * LD, x, w, s * K, I, o0, O, F, k, start, frames, time, band);
+        if (s < slices) fetch<T, N>(as + s * M * LD, bs + s * N * LD, x, &p, I, F, k);
         es_cp_async_commit();
     }
     for (int s = 0; s < slices; s++) {
         int next = s + STAGES - 1, stage = s % STAGES, free = next % STAGES;
         es_cp_async_wait(STAGES - 2);
         ES_SYNC(); /* the slice is there for all, and all are done with the one that `next` overwrites */
-        if (next < slices) fetch<T, N>(as + free * M * LD, bs + free * N * LD, x, w, next * K, I, o0, O, F, k, start, frames, time, band);
+        if (next < slices) fetch<T, N>(as + free * M * LD, bs + free * N * LD, x, &p, I, F, k);
         es_cp_async_commit();
         for (int q = 0; q < K; q += 16) {
             uint32_t a[TILES][4], b[4];
