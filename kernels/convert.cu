@@ -1,9 +1,13 @@
 /*
  * convert.cu - rows and dtypes on the device: embedding, gathering, casts, and what a convolution unfolds.
  *
- * A block per row, threads along it; all are bound by bytes and read what they write once.
+ * A block per row, threads along it; a cast takes 8 values a thread, 16 bytes or more a way, so that enough of them are under
+ * way. All are bound by bytes and read what they write once.
  */
 #include "kernels/cuda.cuh"
+#include "kernels/reduce.cuh"
+
+enum { CAST = 8 };
 
 template <class T, class E>
 static __global__ void embed_rows(T *y, const E *table, const float *P, const int32_t *id, const int32_t *pos,
@@ -31,11 +35,16 @@ template <class T> static __global__ void gather_rows(T *y, const T *x, const in
     }
 }
 
-template <class Y, class X> static __global__ void cast_all(Y *y, const X *x, size_t n)
+template <class Y, class X, int N> static __global__ void cast_all(Y *y, const X *x, size_t n)
 {
-    size_t step = (size_t)gridDim.x * blockDim.x;
+    size_t step = (size_t)gridDim.x * blockDim.x, me = (size_t)blockIdx.x * blockDim.x + threadIdx.x, even = n / N * N;
 
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) es_store(y + i, es_load(x + i));
+    for (size_t i = me * N; i < even; i += step * N) {
+        float v[N];
+        es_load_few<N>(v, x + i);
+        es_store_few<N>(y + i, v);
+    }
+    if (me < n - even) es_store(y + even + me, es_load(x + even + me));
 }
 
 void es_cuda_embed(es_device *d, es_dtype t, void *y, es_matrix E, const float *P, const int32_t *id, const int32_t *pos,
@@ -54,10 +63,13 @@ void es_cuda_gather(es_device *d, es_dtype t, void *y, const void *x, const int3
 
 void es_cuda_cast(es_device *d, void *y, es_dtype yt, const void *x, es_dtype xt, size_t n)
 {
-    size_t blocks = (n + 255) / 256, most = (size_t)es_cuda_sms(d) * 16;
+    bool even = es_aligned16(x) && es_aligned16(y);
+    size_t each = even ? 256 * CAST : 256, blocks = (n + each - 1) / each, most = (size_t)es_cuda_sms(d) * 16;
 
     if (n == 0) return;
     if (blocks > most) blocks = most;
     ES_SWITCH_FLOAT(yt, Y,
-                    ES_SWITCH_FLOAT(xt, X, ES_LAUNCH(d, (cast_all<Y, X>), (unsigned)blocks, 256, 0, (Y *)y, (const X *)x, n)))
+                    ES_SWITCH_FLOAT(xt, X,
+                                    if (even) ES_LAUNCH(d, (cast_all<Y, X, CAST>), (unsigned)blocks, 256, 0, (Y *)y, (const X *)x, n);
+                                    else ES_LAUNCH(d, (cast_all<Y, X, 1>), (unsigned)blocks, 256, 0, (Y *)y, (const X *)x, n)))
 }

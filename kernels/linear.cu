@@ -112,10 +112,12 @@ static __global__ void finish_vectors(T *y, const float *b, const int32_t *rows,
     if (t >= es_live_rows(rows, planned)) return;
     for (int o = (int)threadIdx.x * N; o < O; o += (int)blockDim.x * N) {
         T *p = y + (size_t)t * (size_t)O + o;
-        es_vector<T> v = es_load16(p);
+        float v[N], and_b[N] = {0};
+        es_load_few<N>(v, p);
+        if (b) es_load_few<N>(and_b, b + o);
         ES_UNROLL
-        for (int i = 0; i < N; i++) es_store(&v.v[i], es_activate(es_load(&v.v[i]) + (b ? b[o + i] : 0), act));
-        es_store16(p, v);
+        for (int i = 0; i < N; i++) v[i] = es_activate(v[i] + and_b[i], act);
+        es_store_few<N>(p, v);
     }
 }
 
@@ -123,7 +125,7 @@ template <class T> static void finish(es_device *d, T *y, const float *b, const 
 {
     int N = (int)es_vector<T>::N, threads = O / N < 128 ? 64 : O / N < 256 ? 128 : 256;
 
-    if (O % N == 0 && (uintptr_t)y % 16 == 0)
+    if (O % N == 0 && es_aligned16(y) && es_aligned16(b))
         ES_LAUNCH(d, finish_vectors<T>, (unsigned)planned, threads, 0, y, b, rows, planned, O, act);
     else ES_LAUNCH(d, finish_rows<T>, (unsigned)planned, 128, 0, y, b, rows, planned, O, act);
 }

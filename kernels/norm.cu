@@ -2,8 +2,9 @@
  * norm.cu - layernorm and rmsnorm on the device, with the residual in front.
  *
  * A warp per row while a row fits its registers (C <= 2048, a multiple of 16 bytes): 16-byte loads, every lane keeps its
- * share, so the second pass over the row for the variance is free and memory is read once. Longer or odd rows take a
- * block each and read twice. Bound by bytes: read x (and r), write y (and x).
+ * share, so the second pass over the row for the variance is free and memory is read once. Gains and shifts come in 16
+ * bytes as well: as single values they would cost a load of 8 lines each, and be the bound. Longer or odd rows take a block
+ * each and read twice. Bound by bytes: read x (and r), write y (and x).
  */
 #include "kernels/cuda.cuh"
 #include "kernels/reduce.cuh"
@@ -54,11 +55,12 @@ static __global__ void norm_warp(T *y, T *x, const T *r, const float *g, const f
     for (int k = 0; k < CHUNKS; k++) {
         int c = (k * 32 + lane) * N;
         if (c < C) {
-            es_vector<T> o;
+            float by_g[N], and_b[N];
+            es_load_few<N>(by_g, g + c);
+            if (CENTRED) es_load_few<N>(and_b, b + c);
             ES_UNROLL
-            for (int i = 0; i < N; i++)
-                es_store(&o.v[i], CENTRED ? (v[k][i] - mean) * by * g[c + i] + b[c + i] : v[k][i] * by * g[c + i]);
-            es_store16(y + (size_t)t * (size_t)C + c, o);
+            for (int i = 0; i < N; i++) v[k][i] = CENTRED ? (v[k][i] - mean) * by * by_g[i] + and_b[i] : v[k][i] * by * by_g[i];
+            es_store_few<N>(y + (size_t)t * (size_t)C + c, v[k]);
         }
     }
 }

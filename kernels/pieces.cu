@@ -2,35 +2,69 @@
  * pieces.cu - ops over packed pieces of different lengths: a scale and shift of rows, means of segments, gates, statistics.
  *
  * Sums over a piece are its own, so that it has the same bits wherever it stands: one thread a channel for a segment, 8 warps
- * by turns for statistics. The convolution over pieces is in conv.cu.
+ * by turns for statistics. What goes row by row has a warp a row, which looks its piece up once. All are bound by bytes. The
+ * convolution over pieces is in conv.cu.
  */
 #include "kernels/pieces.cuh"
 #include "kernels/reduce.cuh"
 
 enum { THREADS = 256, LANES = 32, WARPS = 8 };
 
+/* ---- rows: a warp each, 16 bytes a lane where they come in such units ---- */
+
+static __device__ __forceinline__ int row_of()
+{
+    return (int)(blockIdx.x * WARPS + threadIdx.x / LANES);
+}
+static __device__ __forceinline__ int lane_of()
+{
+    return (int)threadIdx.x % LANES;
+}
+static unsigned warps_for(int rows)
+{
+    return (unsigned)((rows + WARPS - 1) / WARPS);
+}
+/* Whether rows of C values at stride ld are whole units of 16 bytes. */
+template <class T> static bool in_units(const T *p, int ld, int C)
+{
+    enum { N = es_vector<T>::N };
+
+    return C % N == 0 && ld % N == 0 && es_aligned16(p);
+}
+
 /* ---- scale and shift ---- */
 
-template <class T>
+template <class T, int N>
 static __global__ void scale_shift(T *y, int ldy, const T *x, int ldx, const float *g, const float *b, const int32_t *rows, int n, int C, int act)
 {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x, r = i / (size_t)C;
-    int c = (int)(i % (size_t)C);
+    int r = row_of();
 
-    if (r >= (size_t)max(es_live_rows(rows, n), 0)) return;
-    float v = es_load(x + r * (size_t)ldx + c);
-    if (g) v = v * g[c] + b[c];
-    es_store(y + r * (size_t)ldy + c, piece_act(v, act));
+    if (r >= es_live_rows(rows, n)) return;
+    for (int c = lane_of() * N; c < C; c += LANES * N) {
+        float v[N], by[N], more[N];
+        es_load_few<N>(v, x + (size_t)r * (size_t)ldx + c);
+        if (g) {
+            es_load_few<N>(by, g + c);
+            es_load_few<N>(more, b + c);
+            ES_UNROLL
+            for (int i = 0; i < N; i++) v[i] = v[i] * by[i] + more[i];
+        }
+        ES_UNROLL
+        for (int i = 0; i < N; i++) v[i] = piece_act(v[i], act);
+        es_store_few<N>(y + (size_t)r * (size_t)ldy + c, v);
+    }
 }
 
 void es_cuda_affine(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *b,
                     const int32_t *rows, int T_, int C, es_act act)
 {
-    unsigned grid = (unsigned)(((size_t)T_ * (size_t)C + THREADS - 1) / THREADS);
-
-    if (grid == 0 || !act_is_known(d, "affine", act)) return;
-    ES_SWITCH_FLOAT(t, T, 
-                    ES_LAUNCH(d, scale_shift<T>, grid, THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, b, rows, T_, C, (int)act))
+    if (T_ == 0 || !act_is_known(d, "affine", act)) return;
+    ES_SWITCH_FLOAT(t, T,
+                    if (in_units((const T *)x, ldx, C) && in_units((T *)y, ldy, C) && es_aligned16(g) && es_aligned16(b))
+                        ES_LAUNCH(d, (scale_shift<T, es_vector<T>::N>), warps_for(T_), THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, b,
+                                  rows, T_, C, (int)act);
+                    else ES_LAUNCH(d, (scale_shift<T, 1>), warps_for(T_), THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, b, rows, T_, C,
+                                   (int)act))
 }
 
 /* ---- segments ---- */
@@ -74,54 +108,81 @@ void es_cuda_segment_means(es_device *d, float *y, es_dtype t, const void *x, co
     ES_LAUNCH(d, join_segments, dim3((unsigned)S, wide), 128, 0, y, bounds, segments, C, length);
 }
 
-template <class T>
-static __global__ void gate(T *y, int ldy, const T *x, const float *g, const int32_t *bounds, const int32_t *segments, int S, int N, int C,
-                            int length)
+template <class T, int N>
+static __global__ void gate(T *y, int ldy, const T *x, const float *g, const int32_t *bounds, const int32_t *segments, int S, int planned,
+                            int C, int length)
 {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    int r = (int)(i / (size_t)C), c = (int)(i % (size_t)C);
+    int r = row_of();
 
-    if (r >= min(bounds[S], N)) return;
+    if (r >= min(bounds[S], planned)) return;
     int s = piece_of(bounds, S, r), j = segments[s] + (r - bounds[s]) / length;
-    es_store(y + (size_t)r * (size_t)ldy + c, es_load(x + i) * g[(size_t)j * (size_t)C + c]);
+    for (int c = lane_of() * N; c < C; c += LANES * N) {
+        float v[N], by[N];
+        es_load_few<N>(v, x + (size_t)r * (size_t)C + c);
+        es_load_few<N>(by, g + (size_t)j * (size_t)C + c);
+        ES_UNROLL
+        for (int i = 0; i < N; i++) v[i] *= by[i];
+        es_store_few<N>(y + (size_t)r * (size_t)ldy + c, v);
+    }
 }
 
 void es_cuda_gate_segments(es_device *d, es_dtype t, void *y, int ldy, const void *x, const float *g, const int32_t *bounds,
                            const int32_t *segments, int S, int N, int C, int length)
 {
-    unsigned grid = (unsigned)(((size_t)N * (size_t)C + THREADS - 1) / THREADS);
-
-    if (grid == 0 || S == 0) return;
-    ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, gate<T>, grid, THREADS, 0, (T *)y, ldy, (const T *)x, g, bounds, segments, S, N, C, length))
+    if (N == 0 || S == 0) return;
+    ES_SWITCH_FLOAT(t, T,
+                    if (in_units((const T *)x, C, C) && in_units((T *)y, ldy, C) && es_aligned16(g))
+                        ES_LAUNCH(d, (gate<T, es_vector<T>::N>), warps_for(N), THREADS, 0, (T *)y, ldy, (const T *)x, g, bounds, segments,
+                                  S, N, C, length);
+                    else ES_LAUNCH(d, (gate<T, 1>), warps_for(N), THREADS, 0, (T *)y, ldy, (const T *)x, g, bounds, segments, S, N, C,
+                                   length))
 }
 
 /* ---- by piece ---- */
 
-template <class T>
+template <class T, int N>
 static __global__ void piece_rows(T *y, int ldy, const T *x, int ldx, const float *g, const float *c, const T *a, int lda,
-                                  const int32_t *bounds, int S, int N, int C, int act)
+                                  const int32_t *bounds, int S, int planned, int C, int act)
 {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    int r = (int)(i / (size_t)C), k = (int)(i % (size_t)C);
+    int r = row_of();
 
-    if (r >= min(bounds[S], N)) return;
-    size_t at = (size_t)piece_of(bounds, S, r) * (size_t)C + k;
-    float v = es_load(x + (size_t)r * (size_t)ldx + k);
-    if (g) v *= g[at];
-    if (c) v += c[at];
-    if (a) v += es_load(a + (size_t)r * (size_t)lda + k);
-    es_store(y + (size_t)r * (size_t)ldy + k, piece_act(v, act));
+    if (r >= min(bounds[S], planned)) return;
+    size_t piece = (size_t)piece_of(bounds, S, r) * (size_t)C;
+    for (int k = lane_of() * N; k < C; k += LANES * N) {
+        float v[N], more[N];
+        es_load_few<N>(v, x + (size_t)r * (size_t)ldx + k);
+        if (g) {
+            es_load_few<N>(more, g + piece + k);
+            ES_UNROLL
+            for (int i = 0; i < N; i++) v[i] *= more[i];
+        }
+        if (c) {
+            es_load_few<N>(more, c + piece + k);
+            ES_UNROLL
+            for (int i = 0; i < N; i++) v[i] += more[i];
+        }
+        if (a) {
+            es_load_few<N>(more, a + (size_t)r * (size_t)lda + k);
+            ES_UNROLL
+            for (int i = 0; i < N; i++) v[i] += more[i];
+        }
+        ES_UNROLL
+        for (int i = 0; i < N; i++) v[i] = piece_act(v[i], act);
+        es_store_few<N>(y + (size_t)r * (size_t)ldy + k, v);
+    }
 }
 
 void es_cuda_by_piece(es_device *d, es_dtype t, void *y, int ldy, const void *x, int ldx, const float *g, const float *c, const void *a,
                       int lda, const int32_t *bounds, int S, int N, int C, es_act act)
 {
-    unsigned grid = (unsigned)(((size_t)N * (size_t)C + THREADS - 1) / THREADS);
-
-    if (grid == 0 || S == 0 || !act_is_known(d, "by_piece", act)) return;
+    if (N == 0 || S == 0 || !act_is_known(d, "by_piece", act)) return;
     ES_SWITCH_FLOAT(t, T,
-                    ES_LAUNCH(d, piece_rows<T>, grid, THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, c, (const T *)a, lda, bounds, S, N, C,
-                              (int)act))
+                    if (in_units((const T *)x, ldx, C) && in_units((T *)y, ldy, C) && (!a || in_units((const T *)a, lda, C)) &&
+                        es_aligned16(g) && es_aligned16(c))
+                        ES_LAUNCH(d, (piece_rows<T, es_vector<T>::N>), warps_for(N), THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, c,
+                                  (const T *)a, lda, bounds, S, N, C, (int)act);
+                    else ES_LAUNCH(d, (piece_rows<T, 1>), warps_for(N), THREADS, 0, (T *)y, ldy, (const T *)x, ldx, g, c, (const T *)a, lda,
+                                   bounds, S, N, C, (int)act))
 }
 
 /* ---- statistics: 8 warps by turns over the rows, a lane a channel ---- */
@@ -136,8 +197,8 @@ static __global__ void describe(float *y, const T *x, const T *z, const int32_t 
     float sum = 0, square = 0, all = (float)n, top = -INFINITY;
 
     if (z) {
-        /* Every warp looks at all rows: a maximum does not care how often it is taken. */
-        for (int t = 0; t < n && c < C; t++) top = fmaxf(top, es_load(z + first + (size_t)t * (size_t)C + c));
+        for (int t = warp; t < n && c < C; t += WARPS) top = fmaxf(top, es_load(z + first + (size_t)t * (size_t)C + c));
+        top = es_lane_max(top, part);
         float some = 0;
         for (int t = warp; t < n && c < C; t += WARPS) some += expf(es_load(z + first + (size_t)t * (size_t)C + c) - top);
         all = es_lane_sum(some, part);

@@ -106,6 +106,24 @@ void es_case_cast(es_rig *r)
         es_rig_end(r, "cast from f32");
         free(have);
     }
+    /* Numbers that are no multiple of what a thread takes, from an address that is one of 16 bytes and from the next value. */
+    static const int sizes[] = {1, 7, 8, 9, 2047, 2049};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int t = 0; t < 6; t++) {
+            int n = sizes[i], shift = t / 3;
+            es_dtype dt = es_rig_floats[t % 3];
+            es_rig_begin(r);
+            float *dx = es_rig_put(r, x + 12, (size_t)(n + shift), ES_F32);
+            void *dy = es_rig_room(r, (size_t)n * es_dtype_bytes(dt));
+            r->o->cast(r->d, dy, dt, dx + shift, ES_F32, (size_t)n);
+            double *have = es_rig_get(r, dy, (size_t)n, dt);
+            for (int k = 0; k < n; k++) {
+                double want = ref_round(x[12 + shift + k], dt);
+                CHECK(have[k] == want, "cast of %d to %s: %.9g at %d, expected %.9g", n, es_dtype_name(dt), have[k], k, want);
+            }
+            es_rig_end(r, "cast of some");
+            free(have);
+        }
     free(half), free(x);
 }
 

@@ -41,7 +41,7 @@ void es_case_rope(es_rig *r)
 
 void es_case_swiglu(es_rig *r)
 {
-    static const int shapes[][3] = {{1, 1, 7}, {5, 3, 17}, {9, 9, 1536}};
+    static const int shapes[][3] = {{1, 1, 7}, {5, 3, 17}, {9, 9, 1536}, {3, 2, 2056}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int f = 0; f < 3; f++) {
