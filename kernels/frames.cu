@@ -2,7 +2,8 @@
  * frames.cu - ops along time: pooling, and norms of a channel over its frames. The recurrent layer is in lstm.cu.
  *
  * maxpool: a thread per output. norm_time: a block per window and 32 channels, a warp's lanes on neighbouring channels so
- * that loads are whole lines; 8 warps share the frames, their sums join in the order of the warps; two passes.
+ * that loads are whole lines; 8 warps share the frames, their sums join in the order of the warps; two passes. Where there is
+ * one channel, a waveform, its 512 threads take 16 bytes each in turn.
  */
 #include "kernels/cuda.cuh"
 #include "kernels/reduce.cuh"
@@ -52,6 +53,36 @@ static __global__ void norm_channels(T *y, const T *x, const float *g, const flo
         es_store(out + (size_t)t * (size_t)C + c, frame_act((es_load(in + (size_t)t * (size_t)C + c) - mean) * by * g[c] + bias[c], act));
 }
 
+template <class T, int N>
+static __global__ void norm_wave(T *y, const T *x, const float *g, const float *bias, const int32_t *batches, int B, int n, float eps, int act)
+{
+    ES_SHARED(float, part, 32);
+    int b = (int)blockIdx.x, step = (int)blockDim.x * N;
+    const T *in = x + (size_t)b * (size_t)n;
+    T *out = y + (size_t)b * (size_t)n;
+    float sum = 0, square = 0, v[N];
+
+    if (b >= es_live_rows(batches, B)) return;
+    for (int t = (int)threadIdx.x * N; t < n; t += step) {
+        es_load_few<N>(v, in + t);
+        ES_UNROLL
+        for (int i = 0; i < N; i++) sum += v[i];
+    }
+    float mean = es_block_sum(sum, part) / (float)n;
+    for (int t = (int)threadIdx.x * N; t < n; t += step) {
+        es_load_few<N>(v, in + t);
+        ES_UNROLL
+        for (int i = 0; i < N; i++) square = fmaf(v[i] - mean, v[i] - mean, square);
+    }
+    float by = 1.0f / sqrtf(es_block_sum(square, part) / (float)n + eps), gain = g[0], shift = bias[0];
+    for (int t = (int)threadIdx.x * N; t < n; t += step) {
+        es_load_few<N>(v, in + t);
+        ES_UNROLL
+        for (int i = 0; i < N; i++) v[i] = frame_act((v[i] - mean) * by * gain + shift, act);
+        es_store_few<N>(out + t, v);
+    }
+}
+
 void es_cuda_maxpool(es_device *d, es_dtype t, void *y, const void *x, const int32_t *batches, int B, int Ti, int C, int K,
                      bool absolute)
 {
@@ -69,6 +100,14 @@ void es_cuda_norm_time(es_device *d, es_dtype t, void *y, const void *x, const f
 
     if (act != ES_ACT_NONE && act != ES_ACT_LEAKY && act != ES_ACT_RELU) {
         es_cuda_keep_fault(d, "norm_time", "an activation that is neither relu nor leaky", 1);
+        return;
+    }
+    if (C == 1) {
+        ES_SWITCH_FLOAT(t, T,
+                        enum { N = es_vector<T>::N };
+                        if (T_ % N == 0 && es_aligned16(x) && es_aligned16(y))
+                            ES_LAUNCH(d, (norm_wave<T, N>), (unsigned)B, 512, 0, (T *)y, (const T *)x, g, b, batches, B, T_, eps, (int)act);
+                        else ES_LAUNCH(d, (norm_wave<T, 1>), (unsigned)B, 512, 0, (T *)y, (const T *)x, g, b, batches, B, T_, eps, (int)act))
         return;
     }
     ES_SWITCH_FLOAT(t, T,

@@ -17,6 +17,9 @@
  *
  * Where the types of x and W differ, or cuBLASLt has no algorithm (odd sizes), a kernel of our own computes the product:
  * 64 x 64 outputs a block, 16 x 16 threads, f32 chains in ascending order.
+ *
+ * A convolution is unfolded rows, then the product; where that is our own kernel anyway (251 taps over a waveform), it takes
+ * its rows straight from the signal: unfolded they would be 16 MB for ten seconds, written once and read twice.
  */
 #include <cstdio>
 #include <cstring>
@@ -144,35 +147,52 @@ static __global__ void narrow_bfloat(__nv_bfloat16 *y, const float *x, int n)
     if (i < n) es_store(y + i, x[i]);
 }
 
-/* One thread owns 4 x 4 outputs of a 64 x 64 tile; tiles of 16 inputs pass through shared memory. */
-enum { TILE = 64, DEPTH = 16, SIDE = 16 };
+/* How rows of a product lie in a signal x [B, Ti, C]: row b * To + to, input k * C + c is x[b, to * stride + k * dilation - pad,
+ * c], zero outside. */
+typedef struct taps {
+    int To, Ti, C, stride, pad, dilation;
+} taps;
 
-template <class X, class W, class Y>
+/* One thread owns 4 x 4 outputs of a 64 x 64 tile; tiles of 16 inputs pass through shared memory. Rows of x are those of a
+ * matrix, or FOLDED in a signal; then `rows` counts live windows of k.To rows. */
+enum { TILE = 64, DEPTH = 16, SIDE = 16, LOADS = TILE / SIDE /* rows that a thread loads an input of */ };
+
+template <class X, class W, class Y, bool FOLDED>
 static __global__ void own_product(Y *y, const X *x, const W *w, const float *b, const int32_t *rows, int planned, int I,
-                                   int O, int act, int add)
+                                   int O, int act, int add, taps k)
 {
     ES_SHARED(float, xs, DEPTH *(TILE + 1));
     ES_SHARED(float, ws, DEPTH *(TILE + 1));
-    int live = es_live_rows(rows, planned), t0 = (int)blockIdx.y * TILE, o0 = (int)blockIdx.x * TILE;
-    int tx = (int)threadIdx.x, ty = (int)threadIdx.y, me = ty * SIDE + tx;
+    int live = es_live_rows(rows, planned) * (FOLDED ? k.To : 1), t0 = (int)blockIdx.x * TILE, o0 = (int)blockIdx.y * TILE;
+    int tx = (int)threadIdx.x, ty = (int)threadIdx.y, me = ty * SIDE + tx, i = me % DEPTH, first = me / DEPTH;
     float sum[4][4] = {{0}};
+    const X *from[LOADS]; /* a row, or the start of its window */
+    int time[LOADS];      /* of a row's first tap */
 
     if (t0 >= live) return;
+    ES_UNROLL
+    for (int e = 0; e < LOADS; e++) {
+        int t = t0 + first + SIDE * e, window = FOLDED ? t / k.To : 0;
+        from[e] = FOLDED ? x + (size_t)window * (size_t)k.Ti * (size_t)k.C : x + (size_t)t * (size_t)I;
+        time[e] = FOLDED ? (t - window * k.To) * k.stride - k.pad : 0;
+    }
     for (int i0 = 0; i0 < I; i0 += DEPTH) {
+        int tap = FOLDED ? (i0 + i) / k.C : 0, at = FOLDED ? i0 + i - tap * k.C : i0 + i;
         ES_SYNC();
-        for (int e = me; e < TILE * DEPTH; e += SIDE * SIDE) {
-            int r = e / DEPTH, i = e % DEPTH;
-            bool in = i0 + i < I;
-            xs[i * (TILE + 1) + r] = in && t0 + r < live ? es_load(x + (size_t)(t0 + r) * (size_t)I + (size_t)(i0 + i)) : 0;
+        ES_UNROLL
+        for (int e = 0; e < LOADS; e++) {
+            int r = first + SIDE * e, t = time[e] + tap * k.dilation;
+            bool in = i0 + i < I, there = in && t0 + r < live && (!FOLDED || (t >= 0 && t < k.Ti));
+            xs[i * (TILE + 1) + r] = there ? es_load(from[e] + (FOLDED ? (size_t)t * (size_t)k.C : 0) + (size_t)at) : 0;
             ws[i * (TILE + 1) + r] = in && o0 + r < O ? es_load(w + (size_t)(o0 + r) * (size_t)I + (size_t)(i0 + i)) : 0;
         }
         ES_SYNC();
-        for (int i = 0; i < DEPTH && i0 + i < I; i++) {
+        for (int j = 0; j < DEPTH && i0 + j < I; j++) {
             float xv[4], wv[4];
             ES_UNROLL
-            for (int k = 0; k < 4; k++) {
-                xv[k] = xs[i * (TILE + 1) + ty + SIDE * k];
-                wv[k] = ws[i * (TILE + 1) + tx + SIDE * k];
+            for (int e = 0; e < 4; e++) {
+                xv[e] = xs[j * (TILE + 1) + ty + SIDE * e];
+                wv[e] = ws[j * (TILE + 1) + tx + SIDE * e];
             }
             ES_UNROLL
             for (int r = 0; r < 4; r++) {
@@ -181,7 +201,9 @@ static __global__ void own_product(Y *y, const X *x, const W *w, const float *b,
             }
         }
     }
+    ES_UNROLL
     for (int r = 0; r < 4; r++) {
+        ES_UNROLL
         for (int c = 0; c < 4; c++) {
             int t = t0 + ty + SIDE * r, o = o0 + tx + SIDE * c;
             if (t >= live || o >= O) continue;
@@ -366,13 +388,17 @@ static bool by_library(es_device *dev, void *y, es_dtype yt, const void *x, es_m
     return done;
 }
 
+/* Rows across: a grid has 2^31 - 1 blocks that way, and 65,535 the other. */
+static dim3 own_grid(int T, int O)
+{
+    return dim3((unsigned)((T + TILE - 1) / TILE), (unsigned)((O + TILE - 1) / TILE));
+}
+
 template <class X, class W, class Y>
 static void by_own(es_device *d, Y *y, const X *x, const W *w, const float *b, const int32_t *rows, int T, int I, int O,
                    int act, bool add)
 {
-    dim3 grid((unsigned)((O + TILE - 1) / TILE), (unsigned)((T + TILE - 1) / TILE));
-
-    ES_LAUNCH(d, (own_product<X, W, Y>), grid, dim3(SIDE, SIDE), 0, y, x, w, b, rows, T, I, O, act, (int)add);
+    ES_LAUNCH(d, (own_product<X, W, Y, false>), own_grid(T, O), dim3(SIDE, SIDE), 0, y, x, w, b, rows, T, I, O, act, (int)add, taps{});
 }
 
 /* Rows of x and W must start at multiples of 16 bytes; those of y (a vocabulary of 51,866) need not, but y itself must. */
@@ -400,21 +426,22 @@ void es_cuda_linear(es_device *d, void *y, es_dtype yt, const void *x, es_dtype 
                                                            (int)act, add))))
 }
 
-/* ---- convolution: unfolded rows, then the product ---- */
+/* ---- convolution ---- */
 
-/* u[b, to, k * C + c] = x[b, to * stride + k * dilation - pad, c], zero outside. */
-template <class T>
-static __global__ void unfold(T *u, const T *x, const int32_t *batches, int B, int Ti, int To, int C, int K, int stride, int pad,
-                              int dilation)
+/* u[b, to, i] = the input i of row b * To + to. A block a row; 16 bytes a thread where EVEN: no unit has two taps. */
+template <class T, bool EVEN> static __global__ void unfold(T *u, const T *x, const int32_t *batches, int B, int I, taps k)
 {
+    enum { N = EVEN ? (int)es_vector<T>::N : 1 };
     int b = (int)blockIdx.y, to = (int)blockIdx.x;
 
     if (b >= es_live_rows(batches, B)) return;
-    T *row = u + ((size_t)b * (size_t)To + (size_t)to) * (size_t)(K * C), zero;
-    es_store(&zero, 0.0f);
-    for (int i = (int)threadIdx.x; i < K * C; i += (int)blockDim.x) {
-        int t = to * stride + i / C * dilation - pad;
-        row[i] = t < 0 || t >= Ti ? zero : x[((size_t)b * (size_t)Ti + (size_t)t) * (size_t)C + (size_t)(i % C)];
+    T *row = u + ((size_t)b * (size_t)k.To + (size_t)to) * (size_t)I;
+    for (int i = (int)threadIdx.x * N; i < I; i += (int)blockDim.x * N) {
+        int tap = i / k.C, t = to * k.stride + tap * k.dilation - k.pad;
+        const T *from = x + ((size_t)b * (size_t)k.Ti + (size_t)t) * (size_t)k.C + (size_t)(i - tap * k.C);
+        float v[N] = {0};
+        if (t >= 0 && t < k.Ti) es_load_few<N>(v, from);
+        es_store_few<N>(row + i, v);
     }
 }
 
@@ -432,13 +459,23 @@ void es_cuda_conv1d(es_device *d, es_dtype t, void *y, const void *x, es_matrix 
                     const int32_t *batches, int B, int Ti, int C, int K, int stride, int pad, int dilation, es_act act,
                     void *scratch)
 {
-    int To = (Ti + 2 * pad - dilation * (K - 1) - 1) / stride + 1;
+    int To = (Ti + 2 * pad - dilation * (K - 1) - 1) / stride + 1, I = K * C, N = (int)(16 / es_dtype_bytes(t));
+    taps k = {To, Ti, C, stride, pad, dilation};
     dim3 grid((unsigned)To, (unsigned)B);
 
-    ES_SWITCH_FLOAT(t, T,
-                    ES_LAUNCH(d, unfold<T>, grid, 128, 0, (T *)scratch, (const T *)x, batches, B, Ti, To, C, K, stride, pad,
-                              dilation))
-    es_cuda_linear(d, y, t, scratch, t, W, b, NULL, B * To, act, false);
+    /* Unfolded only for the library; scratch is as large as that asks for. */
+    if (I % N != 0 || W.dtype != t) {
+        ES_SWITCH_FLOAT(t, T,
+                        ES_SWITCH_FLOAT(W.dtype, WT,
+                                        ES_LAUNCH(d, (own_product<T, WT, T, true>), own_grid(B * To, W.O), dim3(SIDE, SIDE), 0, (T *)y,
+                                                  (const T *)x, (const WT *)W.p, b, batches, B, I, W.O, (int)act, 0, k)))
+    } else {
+        ES_SWITCH_FLOAT(t, T,
+                        if (C % N == 0 && es_aligned16(x))
+                            ES_LAUNCH(d, (unfold<T, true>), grid, 128, 0, (T *)scratch, (const T *)x, batches, B, I, k);
+                        else ES_LAUNCH(d, (unfold<T, false>), grid, 128, 0, (T *)scratch, (const T *)x, batches, B, I, k))
+        es_cuda_linear(d, y, t, scratch, t, W, b, NULL, B * To, act, false);
+    }
     if (pos) ES_SWITCH_FLOAT(t, T, ES_LAUNCH(d, add_positions<T>, grid, 128, 0, (T *)y, pos, batches, B, To, W.O))
 }
 

@@ -91,6 +91,7 @@ void es_case_conv1d(es_rig *r)
         {3, 2, 41, 17, 33, 3, 2, 1, 1, ES_ACT_GELU, true},  {1, 1, 30, 80, 64, 5, 1, 2, 1, ES_ACT_RELU, false},
         {2, 1, 50, 8, 15, 3, 1, 4, 4, ES_ACT_RELU, false},  {1, 1, 3, 9, 16, 3, 1, 1, 1, ES_ACT_NONE, true},
         {1, 1, 200, 64, 48, 3, 2, 1, 1, ES_ACT_GELU, true}, {2, 2, 70, 12, 20, 7, 5, 0, 2, ES_ACT_LEAKY, false},
+        {2, 2, 971, 1, 80, 251, 10, 0, 1, ES_ACT_NONE, false}, {3, 1, 131, 1, 65, 31, 2, 7, 1, ES_ACT_NONE, false},
     };
     char what[128];
 

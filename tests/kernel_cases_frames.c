@@ -39,7 +39,8 @@ void es_case_norm_time(es_rig *r)
     static const struct {
         int B, live, T, C;
         es_act act;
-    } shapes[] = {{1, 1, 1, 1, ES_ACT_NONE}, {2, 1, 257, 1, ES_ACT_NONE}, {3, 2, 129, 60, ES_ACT_LEAKY}, {1, 1, 600, 33, ES_ACT_RELU}};
+    } shapes[] = {{1, 1, 1, 1, ES_ACT_NONE}, {2, 1, 257, 1, ES_ACT_NONE}, {2, 2, 4088, 1, ES_ACT_LEAKY},
+                  {1, 1, 4104, 1, ES_ACT_NONE}, {3, 2, 129, 60, ES_ACT_LEAKY}, {1, 1, 600, 33, ES_ACT_RELU}};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int f = 0; f < 3; f++) {

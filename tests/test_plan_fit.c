@@ -250,7 +250,7 @@ static void measured_steps_decide(void)
 {
     es_costs flat = {0}, steep = {0};
     es_err err = {0};
-    const es_fit_options o = {.backend = ES_CUDA, .budget = 2200000000u};
+    const es_fit_options o = {.backend = ES_CUDA, .budget = 2000000000u};
     es_fit_options a = o, b = o;
 
     CHECK(es_costs_add(&flat, "segmentation-3.0", "windows", 1, 0.01, &err) == ES_OK, "%s", err.text); /* n windows take n times as long */
