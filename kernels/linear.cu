@@ -38,11 +38,14 @@ int es_cuda_lt_open(es_lt *lt, es_fault *why)
 #ifdef ES_SIMT
 #define ES_LT_ENTRY(field, name) lt->field = name;
 #else
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
+    /* Of the release that this was compiled with, if it is there. */
+    static const char *const names[] = {CUDART_VERSION >= 13000 ? "libcublasLt.so.13" : "libcublasLt.so.12",
 #ifdef ES_CUDA_LIBRARIES
                                         ES_CUDA_LIBRARIES "/libcublasLt.so",
+                                        CUDART_VERSION >= 13000 ? ES_CUDA_LIBRARIES "/libcublasLt.so.13"
+                                                                : ES_CUDA_LIBRARIES "/libcublasLt.so.12",
 #endif
-    };
+                                        "libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
     void *library = NULL;
 
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !library; i++) library = dlopen(names[i], RTLD_NOW);
