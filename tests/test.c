@@ -69,13 +69,16 @@ const char *es_test_folder(void)
 int es_test_main(int argc, char **argv, const es_test *tests, int n)
 {
     int passed = 0, failed = 0, skipped = 0;
+    bool list = argc == 2 && !strcmp(argv[1], "--list");
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     setenv("XDG_CONFIG_HOME", "/nowhere", 1); /* no settings of the one who runs the tests */
     for (int i = 0; i < n; i++) {
         bool wanted = argc < 2;
-        for (int a = 1; a < argc; a++) wanted = wanted || strstr(tests[i].name, argv[a]);
-        if (!wanted) continue;
+        for (int a = 1; a < argc; a++)
+            wanted = wanted || (argv[a][0] == '=' ? !strcmp(tests[i].name, argv[a] + 1) : strstr(tests[i].name, argv[a]) != NULL);
+        if (list) puts(tests[i].name);
+        if (!wanted || list) continue;
         now.failures = 0;
         now.skip = NULL;
         tests[i].run();
@@ -91,6 +94,7 @@ int es_test_main(int argc, char **argv, const es_test *tests, int n)
             printf("ok   %s\n", tests[i].name);
         }
     }
+    if (list) return 0;
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     return failed || passed + skipped == 0 ? 1 : 0;
 }

@@ -2,7 +2,7 @@
  * test.h - what every test program shares: a table of functions, CHECK, the tolerance table, seeded noise, test data.
  *
  * A test program is a main() that hands a table to es_test_main(). `./test_x name...` runs the tests whose name contains
- * one of the words. Each prints `ok`, `FAIL` or `skip`, and the program ends with `N passed, N failed, N skipped`.
+ * one of the words, or is the word behind a `=`; `--list` names all. Each prints `ok`, `FAIL` or `skip`, and the program ends with `N passed, N failed, N skipped`.
  */
 #ifndef ES_TEST_H
 #define ES_TEST_H
