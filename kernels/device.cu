@@ -105,6 +105,7 @@ static void cuda_describe(const es_device *dev, es_device_facts *out)
     int driver = 0, runtime = 0;
 
     memset(out, 0, sizeof *out);
+    cudaSetDevice(d->index);
     if (cudaGetDeviceProperties(&p, d->index) == cudaSuccess) {
         snprintf(out->name, sizeof out->name, "%.100s", p.name);
         out->sm = p.major * 10 + p.minor;
@@ -181,6 +182,7 @@ static void cuda_fill(es_device *dev, void *dst, int byte, size_t bytes)
 {
     es_cuda *d = es_cuda_of(dev);
 
+    cudaSetDevice(d->index);
     if (bytes) check(d, "fill", cudaMemsetAsync(dst, byte, bytes, d->stream));
 }
 
