@@ -2,6 +2,8 @@
  * bench_cuda.c - each op on a card, at the shapes of distil-large-v3, large-v3 and gte-Qwen2-1.5B.
  *
  *     bench_cuda [--small] [NAME ...]     --small: sizes that an emulator can afford; NAME: a part of the line's name
+ *     bench_cuda --open                   what a process holds beside its arena: seconds to open, bytes free then, with an arena
+ *                                         of 1 GiB, and after products, attention and norms have run
  *
  * One line of JSON for each: the op and its shape, the median of n launches of a captured graph in microseconds for one
  * call, GB/s of the bytes it has to move or TFLOP/s of the arithmetic it has to do, the fraction of what this card reached
@@ -419,8 +421,44 @@ static void pick(bench *b, int S, float temperature)
     measure(b, &j, 1);
 }
 
+/* One line; the bytes that this process holds are what is free less, against what another program saw before. */
+static int report_open(bench *b, double began)
+{
+    static char line[3][64];
+    es_device_facts facts;
+    es_fault why = {0};
+    double opened = now() - began;
+    FILE *quiet = freopen("/dev/null", "w", stdout);
+    (void)quiet;
+
+    for (int i = 0; i < 3; i++) {
+        es_device_describe(b->d, &facts);
+        snprintf(line[i], sizeof line[i], "%llu", (unsigned long long)facts.bytes_free);
+        if (i == 0) {
+            b->bytes = (size_t)1 << 30;
+            b->base = es_device_take_arena(b->d, b->bytes, &why);
+            if (!b->base) {
+                fprintf(stderr, "%s\n", why.text);
+                return 1;
+            }
+        } else if (i == 1) {
+            linear(b, "half", ES_F16, ES_F16, 64, 1280, 1280, ES_ACT_GELU, false);
+            linear(b, "half", ES_F16, ES_F16, 1500, 1280, 1280, ES_ACT_NONE, true);
+            attend(b, ES_F16, 1, 100, 2, 2, 64, false);
+            rows(b, "layernorm", (job){.call = call_norm, .t = ES_F16, .y_type = ES_F16, .T = 64, .I = 1280}, 1280, 1280, false);
+        }
+    }
+    fprintf(stderr, "{\"seconds\": %.3f, \"bytes\": %llu, \"free_open\": %s, \"free_arena\": %s, \"free_used\": %s, \"arena\": %zu, "
+            "\"assumed\": %llu, \"allocations\": %llu}\n", opened, (unsigned long long)facts.bytes, line[0], line[1], line[2], b->bytes,
+            (unsigned long long)b->traits->outside_bytes, (unsigned long long)es_device_allocations(b->d));
+    es_device_close(b->d);
+    return b->failed > 0;
+}
+
 int main(int argc, char **argv)
 {
+    double began = now();
+    bool open = argc > 1 && !strcmp(argv[1], "--open");
     bench b = {.traits = es_backend_traits(ES_CUDA), .bytes = (size_t)6 << 30, .cold = (size_t)256 << 20, .scale = 1,
                .runs = 21, .gbytes = 1, .tflops = 1};
     es_device_facts facts;
@@ -430,13 +468,18 @@ int main(int argc, char **argv)
         b.scale = 500, b.bytes = (size_t)1 << 30, b.cold = 1, b.runs = 1;
         argc--, argv++;
     }
-    b.names = (const char *const *)(argv + 1), b.n_names = argc - 1;
+    b.names = (const char *const *)(argv + 1), b.n_names = open ? 0 : argc - 1;
     if (es_device_open(&b.d, ES_CUDA, 0, 0, NULL, &why)) {
         fprintf(stderr, "%s\n", why.text);
         return 1;
     }
-    es_device_describe(b.d, &facts);
+    b.start = (b.traits->workspace_bytes(0) + 255) & ~(size_t)255;
     b.o = es_device_ops(b.d);
+    if (open) {
+        b.runs = 1, b.cold = 1;
+        return report_open(&b, began);
+    }
+    es_device_describe(b.d, &facts);
     b.base = es_device_take_arena(b.d, b.bytes, &why);
     if (!b.base) {
         fprintf(stderr, "%s\n", why.text);
@@ -445,7 +488,6 @@ int main(int argc, char **argv)
     es_device_describe(b.d, &facts);
     printf("{\"device\": \"%s\", \"sm\": %d, \"driver\": \"%s\", \"bytes\": %llu, \"bytes_free\": %llu}\n", facts.name, facts.sm,
            facts.driver, (unsigned long long)facts.bytes, (unsigned long long)facts.bytes_free);
-    b.start = (b.traits->workspace_bytes(0) + 255) & ~(size_t)255;
     int s = b.scale, W = s > 1 ? 1 : 8, w = s > 1 ? 100 : 1, R = s > 1 ? 3 : 64, T = s > 1 ? 24 : 12000, small = s > 1 ? 16 : 1;
 
     /* What this card can do: copying, and the largest product. */

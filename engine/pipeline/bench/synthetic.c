@@ -47,7 +47,7 @@ typedef struct figures {
     es_plan_totals totals;
     double mel, encoder, cross, decode, all; /* seconds of a round */
     double limit[5];                         /* the same at the card's limits */
-    char hash[33];
+    char hash[33], first[33];                    /* of all tokens; of the first window's, with its log-probability */
 } figures;
 
 static double now(void)
@@ -162,6 +162,14 @@ static void decode_all(rig *g, const es_synthetic_options *o, figures *f)
             if (!ended[i]) continue;
             es_whisper_take(g->model, i, &out);
             if (h) es_hasher_add(h, out.tokens, (size_t)out.n * sizeof out.tokens[0]);
+            if (i > 0) continue;
+            es_hasher *one = es_hasher_open();
+            if (one) {
+                es_hasher_add(one, out.tokens, (size_t)out.n * sizeof out.tokens[0]);
+                es_hasher_add(one, &out.sum_logprob, sizeof out.sum_logprob);
+                es_hash_hex(f->first, es_hasher_value(one));
+            }
+            es_hasher_close(one);
         }
     } while (live);
     if (h) es_hash_hex(f->hash, es_hasher_value(h));
@@ -303,6 +311,7 @@ static void print_json(es_json_out *j, const rig *g, const es_synthetic_options 
     es_json_put_uint(j, "bytes_free_after", f->free_after);
     es_json_put_uint(j, "allocations_after_open", f->allocations);
     es_json_put_string(j, "hash", f->hash);
+    es_json_put_string(j, "hash_first", f->first);
     es_json_end_object(j);
 }
 
