@@ -2,14 +2,16 @@
 """Windows side by side beside one window after the other: the same speech through `ingest` and `ingest --sequential`, alternately.
 
 usage: bench/compare_windows.py --earshot build/gcc/earshot --models build/models/whisper-base.pack [--budget 600M] [--minutes 60]
-           [--files 12] [--runs 1] [--seed 1] [--clip WAV TEXT]...
+           [--files 12] [--runs 1] [--seed 1] [--pause 0.4] [--shifted] [--clip WAV TEXT]...
 
-The speech: sentences in an order drawn with --seed, a pause of 0.3 to 1.2 s after each, in files of equal length. They are those of
+The speech: sentences in an order drawn with --seed, up to --pause seconds of silence after each beside their own, in files of equal
+length. They are those of
 the audiobook that Debian's pocketsphinx-testdata brings, with its transcription, and whatever --clip adds. Speech to text alone:
-the models are one speech pack, greedy, without word times, a process for each run, models loaded in it. Prints time, processors'
+the models are one speech pack, greedy, without word times, a process for each run, models loaded in it; with --budget windows go
+side by side with that one, too, which may have more slots. Prints time, processors'
 time, peak memory, how full the decoder's steps were while windows waited, and the differences between words: of either way from
-what was read, of one way from the other, and of --sequential from itself on the same sound that begins 7 s later, which is what
-shifting windows changes by itself.
+what was read, of one way from the other, and with --shifted of --sequential from itself on the same sound that begins 7 s later,
+which is what shifting windows changes by itself.
 """
 import argparse
 import json
@@ -48,7 +50,7 @@ def make_files(folder, parts, o):
             if not order:
                 order = draw.sample(range(len(parts)), len(parts))
             raw, text = parts[order.pop()]
-            sound += raw + bytes(2 * int(RATE * draw.uniform(0.3, 1.2)))
+            sound += raw + bytes(2 * int(RATE * draw.uniform(0, o.pause)))
             said.append(text)
         files.append(os.path.join(folder, f"part{i:02}.wav"))
         write_wav(files[-1], sound)
@@ -84,12 +86,15 @@ def differ(references, others):
 
 
 def run(o, folder, files, more):
-    """Seconds, peak KiB, seconds of processors, and the texts."""
-    library = os.path.join(folder, "library")
+    """Seconds, peak KiB, seconds of processors and fill of a run; and the texts."""
+    library, lines = os.path.join(folder, "library"), os.path.join(folder, "lines")
     shutil.rmtree(library, ignore_errors=True)
-    common = ["-L", library, "--models", o.models, "--device", "cpu", "--threads", str(o.threads), "--language", "en", "--temperature", "0",
-              "--words", "off", "-q"]
-    found = measured([o.earshot, "ingest", *common, *more, *files], o.threads)
+    command = [o.earshot, "ingest", "--json-lines", "-L", library, "--models", o.models, "--device", "cpu", "--threads", str(o.threads),
+               "--language", "en", "--temperature", "0", "--words", "off", *more, *files]
+    found = measured(["sh", "-c", '"$@" >"$0"', lines, *command], o.threads)
+    with open(lines, encoding="utf-8") as f:
+        summary = [e for e in map(json.loads, f) if e["event"] == "summary"][0]
+    full = next(s["fill"] for s in summary["stages"] if s["stage"] == "text")
     out = os.path.join(folder, "texts")
     subprocess.run([o.earshot, "export", "-q", "-L", library, "-f", "txt", "-o", out], check=True)
     texts = []
@@ -97,19 +102,11 @@ def run(o, folder, files, more):
         with open(os.path.join(out, os.path.splitext(os.path.basename(path))[0] + ".txt"), encoding="utf-8") as f:
             texts.append(f.read())
     shutil.rmtree(out)
-    return found, texts
+    return (*found, full), texts
 
 
-def fill(o, files, more):
-    """Of the decoder's slots, while windows waited."""
-    out = subprocess.run([o.earshot, "bench", "pipeline", "--json", "--models", o.models, "--device", "cpu", "--threads", str(o.threads),
-                          "--language", "en", "--temperature", "0", "--words", "off", *more, *files],
-                         check=True, stdout=subprocess.PIPE, text=True).stdout
-    return next(s for s in json.loads(out)["stages"] if s["stage"] == "decoder").get("fill", 1)
-
-
-def slots(o):
-    out = subprocess.run([o.earshot, "plan", "--models", o.models, "--device", "cpu", "--threads", str(o.threads), "--budget", o.budget],
+def slots(o, more):
+    out = subprocess.run([o.earshot, "plan", "--models", o.models, "--device", "cpu", "--threads", str(o.threads), *more],
                          check=True, stdout=subprocess.PIPE, text=True).stdout
     return re.search(r"(\d+) slots", out).group(1)
 
@@ -118,15 +115,19 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--earshot", default="build/gcc/earshot")
     p.add_argument("--models", default="build/models/whisper-base.pack")
-    p.add_argument("--budget", default="600M")
+    p.add_argument("--budget")
     p.add_argument("--minutes", type=float, default=60)
     p.add_argument("--files", type=int, default=12)
     p.add_argument("--runs", type=int, default=1)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--pause", type=float, default=0.4)
+    p.add_argument("--shifted", action="store_true")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--clip", nargs=2, action="append", default=[], metavar=("WAV", "TEXT"))
     o = p.parse_args()
-    ways = {"side by side": ["--budget", o.budget], "side by side, no budget": [], "--sequential": ["--sequential"]}
+    ways = {"--sequential": ["--sequential"], f"side by side, {slots(o, [])} slots": []}
+    if o.budget:
+        ways[f"side by side, {slots(o, ['--budget', o.budget])} slots (--budget {o.budget})"] = ["--budget", o.budget]
     with tempfile.TemporaryDirectory() as folder:
         files, said = make_files(folder, sentences(o.clip), o)
         rows, texts = {way: [] for way in ways}, {}
@@ -135,22 +136,22 @@ def main():
                 found, texts[way] = run(o, folder, files, more)
                 rows[way].append(found)
                 print(f"run {i + 1}, {way}: {found[0]:.1f} s", flush=True)
-        full = {way: fill(o, files, more) for way, more in ways.items() if way != "--sequential"}
         later = []
-        for path in files:
+        for path in files if o.shifted else []:
             later.append(path.replace("part", "later"))
             write_wav(later[-1], bytes(2 * 7 * RATE) + wav(path))
-        shifted = run(o, folder, later, ["--sequential"])[1]
+        shifted = run(o, folder, later, ["--sequential"])[1] if later else None
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-    print(f"\ncommit {commit}, {platform.machine()}, {os.cpu_count()} cores, {o.threads} threads, {o.minutes:.0f} min of speech in {o.files} files, seed "
-          f"{o.seed}, {os.path.basename(o.models)}, --budget {o.budget}: {slots(o)} slots, median of {o.runs}, load {os.getloadavg()[0]:.1f}\n")
+    print(f"\ncommit {commit}, {platform.machine()}, {os.cpu_count()} cores, {o.threads} threads, {o.minutes:.0f} min of speech in {o.files} files, "
+          f"{sum(len(words(t)) for t in said)} words, seed {o.seed}, {os.path.basename(o.models)}, median of {o.runs}, load {os.getloadavg()[0]:.1f}\n")
     print("| way | seconds | CPU seconds | peak MiB | slots at work while windows wait | words unlike what was read | unlike --sequential |")
     print("|---|---|---|---|---|---|---|")
     for way, r in rows.items():
         s, peak, cpu = (statistics.median(x[k] for x in r) for k in range(3))
-        print(f"| {way} | {s:.1f} | {cpu:.1f} | {peak / 1024:.0f} | " + (f"{100 * full[way]:.1f} %" if way in full else "") +
+        print(f"| {way} | {s:.1f} | {cpu:.1f} | {peak / 1024:.0f} | " + (f"{100 * r[-1][3]:.1f} %" if r[-1][3] is not None else "") +
               f" | {differ(said, texts[way]):.2f} % | {differ(texts['--sequential'], texts[way]):.2f} % |")
-    print(f"\n--sequential, the sound 7 s later: {differ(texts['--sequential'], shifted):.2f} % of its words differ")
+    if shifted:
+        print(f"\n--sequential, the sound 7 s later: {differ(texts['--sequential'], shifted):.2f} % of its words differ")
 
 
 if __name__ == "__main__":
