@@ -55,7 +55,7 @@ static void kill_at_operations(kind k, long stride)
         if (soak()) CHECK(s.seen[0] && s.seen[1] && s.seen[2] && s.seen[3], "a number of recordings was never met"); /* a share may leap over one */
         CHECK(s.kept.windows && (k == TOGETHER || s.kept.vectors), "no run went on inside a recording");
     }
-    snprintf(what, sizeof what, "%ld of %ld operations, %ld of them as the middle of a write", tried, s.operations, torn);
+    snprintf(what, sizeof what, "%ld kills at %ld operations, %ld of them in the middle of one", tried, s.operations, torn);
     scene_close(&s, what);
 }
 
