@@ -5,13 +5,12 @@ usage: bench/compare_windows.py --earshot build/gcc/earshot --models build/model
            [--files 12] [--runs 1] [--seed 1] [--pause 0.4] [--shifted] [--clip WAV TEXT]...
 
 The speech: sentences in an order drawn with --seed, up to --pause seconds of silence after each beside their own, in files of equal
-length. They are those of
-the audiobook that Debian's pocketsphinx-testdata brings, with its transcription, and whatever --clip adds. Speech to text alone:
-the models are one speech pack, greedy, without word times, a process for each run, models loaded in it; with --budget windows go
-side by side with that one, too, which may have more slots. Prints time, processors'
-time, peak memory, how full the decoder's steps were while windows waited, and the differences between words: of either way from
-what was read, of one way from the other, and with --shifted of --sequential from itself on the same sound that begins 7 s later,
-which is what shifting windows changes by itself.
+length. They are those of the audiobook that Debian has as pocketsphinx-testdata, with its transcription, and whatever --clip adds.
+Speech to text alone: the models are one speech pack, greedy, without word times, a process for each run, models loaded in it; with
+--budget windows go side by side with that one, too, which may have more slots. Prints time, processors' time, peak memory, how full
+the decoder's steps were while windows waited, and the differences between words: of either way from what was read, of one way from
+the other, and with --shifted of --sequential from itself on the same sound that begins 7 s later, which is what shifting windows
+changes by itself.
 """
 import argparse
 import json

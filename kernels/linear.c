@@ -6,8 +6,8 @@
  * Because every output is that one chain, the two forms below, any blocking and any number of threads agree bit for
  * bit:
  *
- * - Many rows (encoder, prefill): blocks of up to 252 rows by 512 columns. A block walks the inputs in slices of 256:
- * the slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
+ * - Many rows (encoder, prefill): blocks of up to 252 rows by 512 columns. A block walks the inputs in slices of 256: the
+ *   slice of the weights is unpacked to f32 once (512 KB, the second-level cache), rows are copied to a padded strip
  *   (15 KB, the first level), and the microkernel continues its chains in the block's f32 sums. Unpacking is shared by
  *   252 rows and copying by 512 columns, so both stay below 2 % of the multiplications (slices of 512 by 256 columns
  *   measured 3 % slower). Such rows as must be are copied: at a stride of 4096 bytes fourteen of them would share one
@@ -37,8 +37,7 @@ typedef struct product {
     int rows;                                /* live */
     int To, Ti, C, K, stride, pad, dilation; /* a linear is one tap over one long signal */
     int block_rows, block_cols, row_blocks;
-    const int32_t *from,
-        *to; /* bounds of packed pieces: then Ti, pad and dilation above say nothing, and To is bands of y */
+    const int32_t *from, *to; /* bounds of packed pieces: then Ti, pad and dilation above say nothing, and To is bands of y */
     int S, F;
     es_taps k;
     es_act after;       /* of the finished sum, once added */

@@ -14,7 +14,7 @@
  * when `done` has counted every job.
  *
  * Shares are there for the caches: what a thread wrote in one op is what it reads in the next, where jobs are numbered
- * by the rows they are about, and a line that another core has changed costs it a hundred nanoseconds.
+ * by the rows they are about, and a line that another core has changed has to come from there.
  *
  * A worker spins for some tens of microseconds after its last job, which bridges the gap between two ops of a program,
  * then sleeps on a condition variable. The caller takes the lock only when somebody sleeps.
