@@ -8,8 +8,7 @@
  *                                                  the result is there does nothing
  *          ---- decode --> spool of 16 kHz samples in the library's tmp folder: memory does not grow with length
  *          ---- hear ----> who speaks when         and where anyone does, see diarize.c
- *          ---- speech --> transcript              windows of at most 30 s through the model, see batch.c and
- * transcribe.c
+ *          ---- speech --> transcript              windows of at most 30 s through the model: batch.c, transcribe.c
  *          ---- words ---> whose each word is      segments end where the speaker changes, see attribute.c
  *          ---- meaning -> passages, vectors       pieces of a speaker's speech and what they mean, see passages.c
  *          ---- store ---> one transaction         all of the result, or nothing
