@@ -1,5 +1,5 @@
 /*
- * layout.h - what plan.c, bind.c, run.c, ops.c, arena.c and show.c know together: the inside of a plan and of a walk.
+ * layout.h - what plan.c, bind.c, run.c, the ops, arena.c and show.c know together: the inside of a plan and of a walk.
  *
  * Not for other rooms. A plan owns models; a model owns items (weights), states and programs; a program owns the list
  * of its ops and the list of its blocks. A block is the memory of one temporary, known by the order of creation in the
@@ -37,7 +37,7 @@ typedef struct es_state {
 
 /* ---- programs ---- */
 typedef struct es_op_note {
-    const char *name; /* a literal of ops.c */
+    const char *name; /* a literal of the op */
     uint64_t hash;    /* of name, shapes, dtypes and blocks */
 } es_op_note;
 

@@ -1,5 +1,5 @@
 /*
- * run.h - what an op of ops.c says of itself during a walk.
+ * run.h - what an op of ops.c or ops_pieces.c says of itself during a walk.
  *
  * Every op has the same five lines: it states what must be true of its arguments (MUST), creates its result, lists the
  * tensors it reads and writes and the sizes that matter, and calls the backend if es_run_go() says that this walk is a
@@ -34,5 +34,11 @@ bool es_run_go(es_run *r);
 void es_run_done(es_run *r);
 /* Memory that an op needs while it works: a temporary of one op's life. */
 es_tensor es_run_scratch(es_run *r, size_t bytes);
+
+/* Where the columns of a row begin. */
+static inline void *es_run_column(es_cols c)
+{
+    return (char *)c.of.p + (size_t)c.c0 * es_dtype_bytes(c.of.dtype);
+}
 
 #endif

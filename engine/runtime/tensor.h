@@ -29,4 +29,20 @@ static inline size_t es_tensor_bytes(es_tensor t)
     return es_tensor_count(t) * es_dtype_bytes(t.dtype);
 }
 
+/* All dimensions but the last, multiplied: the rows of a tensor seen as a table. */
+static inline int es_tensor_rows(es_tensor t)
+{
+    return (int)(es_tensor_count(t) / (size_t)(t.dim[t.n_dims - 1] ? t.dim[t.n_dims - 1] : 1));
+}
+
+static inline int es_tensor_width(es_tensor t)
+{
+    return t.dim[t.n_dims - 1];
+}
+
+static inline bool es_tensor_is_ints(es_tensor t, size_t least)
+{
+    return t.dtype == ES_I32 && es_tensor_count(t) >= least;
+}
+
 #endif
